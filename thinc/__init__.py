@@ -1,0 +1,21 @@
+"""Thinc, a functional deep-learning library. The public names are in thinc.api."""
+from typing import TYPE_CHECKING
+
+from .about import __version__
+from .include_dir import get_include as get_include
+
+if TYPE_CHECKING:
+    from .config import registry
+
+__all__ = ["registry", "__version__"]
+
+
+def __getattr__(name: str):
+    # The registry costs as much to import as all of our own modules, and whoever
+    # asks for the version or the headers (setup scripts do) needs none of it.
+    if name == "registry":
+        from .config import registry
+
+        globals()["registry"] = registry
+        return registry
+    raise AttributeError(f"module 'thinc' has no attribute {name!r}")

@@ -1,0 +1,3 @@
+from .shim import Shim
+
+__all__ = ["Shim"]
