@@ -1,0 +1,73 @@
+from typing import Any, Callable, Optional, Tuple, TypeVar
+
+from ..config import registry
+from ..model import Model
+from ..types import XY_YZ_OutT
+from .width import measured_width, stack_width
+
+InT = TypeVar("InT")
+OutT = TypeVar("OutT")
+MidT = TypeVar("MidT")
+
+
+@registry.layers("chain.v1")
+def chain_no_types(*layer: Model) -> Model:
+    """`chain` for configs, which pass the layers through `*`. TypeError for fewer than two."""
+    return chain(*layer)
+
+
+def chain(
+    layer1: Model[InT, MidT], layer2: Model[MidT, Any], *layers: Model[Any, Any]
+) -> Model[InT, XY_YZ_OutT]:
+    """Compose layers: the output of each is the input of the next. f, g -> g(f(x)).
+
+    Input: what the first layer takes; output: what the last one gives.
+    initialize passes the sample X through the layers, so that each can read its
+    widths off; the sample Y goes to every layer whose nO is declared but unset.
+    """
+    children = (layer1, layer2) + layers
+    dims = {"nO": children[-1].maybe_get_dim("nO")}
+    if layer1.has_dim("nI") is not False:
+        dims["nI"] = layer1.maybe_get_dim("nI")
+    return Model(
+        ">>".join(layer.name for layer in children),
+        forward,
+        init=init,
+        dims=dims,
+        layers=children,
+    )
+
+
+def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
+    Y: Any = X
+    callbacks = []
+    for layer in model.layers:
+        Y, callback = layer(Y, is_train)
+        callbacks.append(callback)
+
+    def backprop(dY: OutT) -> InT:
+        dX: Any = dY
+        for callback in reversed(callbacks):
+            dX = callback(dX)
+        return dX
+
+    return Y, backprop
+
+
+def init(model: Model[InT, OutT], X: Optional[InT] = None, Y: Optional[OutT] = None) -> None:
+    current: Any = X
+    for layer in model.layers:
+        if layer.has_dim("nO") is None:
+            layer.initialize(X=current, Y=Y)
+        else:
+            layer.initialize(X=current)
+        if current is not None:
+            current = layer.predict(current)
+    if not model.layers:
+        return
+    nI = model.layers[0].maybe_get_dim("nI")
+    if nI is not None and model.has_dim("nI") is not False:
+        model.set_dim("nI", nI)
+    if model.has_dim("nO") is None:
+        nO = None if current is None else measured_width(current)
+        model.set_dim("nO", stack_width(model.layers) if nO is None else nO)

@@ -1,0 +1,99 @@
+from typing import Any, Callable, List, Optional, Tuple, TypeVar
+
+from ..config import registry
+from ..model import Model
+from ..types import XY_XY_OutT
+from ..util import get_width
+from .containers import batch_width, join_columns, sum_gradients, take_columns
+from .noop import noop
+
+InT = TypeVar("InT")
+OutT = TypeVar("OutT")
+
+
+@registry.layers("concatenate.v1")
+def concatenate(*layers: Model[Any, Any]) -> Model[Any, XY_XY_OutT]:
+    """Join the outputs of several layers for the same input: f, g -> [f(x), g(x)].
+
+    Outputs are arrays (joined on axis 1), lists of arrays, Ragged, or Padded
+    (joined on the last axis), with equal rows. One layer is returned as it is, none
+    gives a noop. If the first layer is itself a concatenation, the others are
+    appended to it, and it is what is returned.
+    Raises ValueError, in the forward pass, if kinds or row counts differ.
+    """
+    if not layers:
+        return noop()
+    first, *others = layers
+    if not others:
+        return first
+    if first._func is forward:
+        first.layers.extend(others)
+        return first
+    dims: dict = {"nO": None}
+    if all(layer.has_dim("nI") is not False for layer in layers):
+        dims["nI"] = None
+    return Model(
+        "|".join(layer.name for layer in layers),
+        forward,
+        init=init,
+        dims=dims,
+        layers=layers,
+    )
+
+
+def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
+    ops = model.ops
+    Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers])
+    stops = _cumulative([batch_width(Y) for Y in Ys])
+
+    def backprop(dY: OutT) -> InT:
+        start = 0
+        gradients = []
+        for callback, stop in zip(callbacks, stops):
+            gradients.append(callback(take_columns(ops, dY, start, stop)))
+            start = stop
+        return sum_gradients(gradients)
+
+    return join_columns(ops, Ys), backprop
+
+
+def init(model: Model[InT, OutT], X: Optional[InT] = None, Y: Optional[OutT] = None) -> None:
+    if X is not None:
+        width = get_width(X)
+        for node in (model, *model.layers):
+            if node.has_dim("nI") is not False:
+                node.set_dim("nI", width)
+    shares = _shares_of(model, Y)
+    for layer, share in zip(model.layers, shares):
+        layer.initialize(X=X, Y=share)
+    widths = [layer.maybe_get_dim("nO") for layer in model.layers]
+    if None not in widths:
+        model.set_dim("nO", sum(widths))
+
+
+def _shares_of(model: Model, Y: Any) -> List[Any]:
+    """The part of the sample output that each child is to learn its nO from.
+
+    Only a single child with an unset nO can be told: it gets the columns that
+    the others leave.
+    """
+    shares: List[Any] = [None] * len(model.layers)
+    widths = [layer.maybe_get_dim("nO") for layer in model.layers]
+    unset = [i for i, layer in enumerate(model.layers) if layer.has_dim("nO") is None]
+    if Y is None or len(unset) != 1 or widths.count(None) != 1:
+        return shares
+    i = unset[0]
+    start = sum(widths[:i])
+    stop = batch_width(Y) - sum(widths[i + 1 :])
+    if stop > start:
+        shares[i] = take_columns(model.ops, Y, start, stop)
+    return shares
+
+
+def _cumulative(widths: List[int]) -> List[int]:
+    total = 0
+    sums = []
+    for width in widths:
+        total += width
+        sums.append(total)
+    return sums

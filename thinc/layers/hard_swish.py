@@ -1,0 +1,43 @@
+from typing import Callable, Optional, Tuple
+
+from ..config import registry
+from ..initializers import he_normal_init
+from ..model import Model
+from ..types import Floats2d
+from .dense import activate, dense_layer, init  # noqa: F401
+
+
+@registry.layers("HardSwish.v1")
+def HardSwish(
+    nO: Optional[int] = None,
+    nI: Optional[int] = None,
+    *,
+    init_W: Optional[Callable] = None,
+    init_b: Optional[Callable] = None,
+    dropout: Optional[float] = None,
+    normalize: bool = False,
+) -> Model[Floats2d, Floats2d]:
+    """Hard swish: Y = P clip(0.2 P + 0.5, 0, 1) with P = X W^T + b.
+
+    Swish with the sigmoid replaced by the hard sigmoid.
+
+    Input: floats of shape (batch, nI); output (batch, nO).
+    Parameters: W (nO, nI), He normal by default; b (nO,), zeros by default.
+    normalize adds a LayerNorm behind the activation, dropout a Dropout at the end.
+    Raises ValueError if the input's width is not nI, or its dtype not that of W.
+    """
+    return dense_layer(
+        "hardswish",
+        forward,
+        nO,
+        nI,
+        init_W=init_W,
+        init_b=init_b,
+        default_init_W=he_normal_init,
+        dropout=dropout,
+        normalize=normalize,
+    )
+
+
+def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
+    return activate(model, X, "hard_swish")

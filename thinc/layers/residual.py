@@ -1,0 +1,42 @@
+from typing import Callable, Optional, Tuple, TypeVar
+
+from ..config import registry
+from ..model import Model
+from .containers import add_batches
+
+InT = TypeVar("InT")
+
+
+@registry.layers("residual.v1")
+def residual(layer: Model[InT, InT]) -> Model[InT, InT]:
+    """Add a layer's input to its output: f -> x + f(x).
+
+    From He et al., 'Deep Residual Learning for Image Recognition', 2015.
+    Input and output: arrays, lists, Ragged or Padded (a tuple gives a list), of
+    the same shape. Raises ValueError if the layer changes the shape.
+    """
+    return Model(
+        f"residual({layer.name})",
+        forward,
+        init=init,
+        layers=[layer],
+        dims={"nO": layer.maybe_get_dim("nO"), "nI": layer.maybe_get_dim("nI")},
+    )
+
+
+def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable]:
+    Y, callback = model.layers[0](X, is_train)
+
+    def backprop(dY: InT) -> InT:
+        return add_batches(dY, callback(dY))
+
+    return add_batches(X, Y), backprop
+
+
+def init(model: Model[InT, InT], X: Optional[InT] = None, Y: Optional[InT] = None) -> None:
+    layer = model.layers[0]
+    layer.initialize(X=X, Y=Y if layer.has_dim("nO") is None else None)
+    for dim in ("nO", "nI"):
+        width = layer.maybe_get_dim(dim)
+        if width is not None:
+            model.set_dim(dim, width)
