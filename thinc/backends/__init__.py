@@ -1,0 +1,64 @@
+"""The backends: Ops and its implementations, and the functions that select one."""
+
+from .allocators import (
+    context_pools,
+    set_gpu_allocator,
+    use_pytorch_for_gpu_memory,
+    use_tensorflow_for_gpu_memory,
+)
+from .cupy_ops import CupyOps
+from .mps_ops import MPSOps
+from .numpy_ops import NumpyOps
+from .ops import Ops
+from .param_server import ParamServer
+from .selection import (
+    context_ops,
+    contextvars_eq_thread_ops,
+    get_array_ops,
+    get_current_ops,
+    get_ops,
+    gpu_is_available,
+    prefer_gpu,
+    require_cpu,
+    require_gpu,
+    set_active_gpu,
+    set_current_ops,
+    use_ops,
+)
+
+# Apple's own backend is not built in: on a Mac, the package thinc_apple_ops registers one.
+AppleOps = None
+
+__all__ = [
+    "AppleOps",
+    "CupyOps",
+    "MPSOps",
+    "NumpyOps",
+    "Ops",
+    "ParamServer",
+    "context_ops",
+    "context_pools",
+    "contextvars_eq_thread_ops",
+    "get_array_ops",
+    "get_current_ops",
+    "get_ops",
+    "gpu_is_available",
+    "has_cupy",
+    "prefer_gpu",
+    "require_cpu",
+    "require_gpu",
+    "set_active_gpu",
+    "set_current_ops",
+    "set_gpu_allocator",
+    "use_ops",
+    "use_pytorch_for_gpu_memory",
+    "use_tensorflow_for_gpu_memory",
+]
+
+
+def __getattr__(name: str):
+    if name == "has_cupy":
+        from .. import compat
+
+        return compat.has_cupy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,138 @@
+"""Rows picked from tables, and the hash functions that pick them."""
+
+from typing import Any, Tuple
+
+from ..types import Floats2d, Ints1d, Ints2d
+
+HASH_WORDS = 4
+_LOW_32_BITS = 0xFFFFFFFF
+
+
+class TableMethods:
+    """The part of Ops that embedding layers use."""
+
+    xp: Any
+    alloc: Any
+    asarray: Any
+    _check_in_range: Any
+
+    def gather_add(self, table: Floats2d, indices: Ints2d) -> Floats2d:
+        """The sum of the table's rows that each row of indices names.
+
+        table: (T, O). indices: integers (B, K). Returns (B, O) of the table's
+        dtype: row b is the sum over k of table[indices[b, k]].
+        Raises IndexError for an index outside [0, T).
+        """
+        self._check_table("gather_add", table, indices)
+        return table[indices].sum(axis=1, dtype=table.dtype)
+
+    def backprop_gather_add(self, table: Floats2d, dY: Floats2d, indices: Ints2d) -> Floats2d:
+        """table[indices[b, k]] += dY[b], in place. Returns table.
+
+        table: (T, O), the gradient to add to. dY: (B, O). indices: (B, K).
+        Raises IndexError for an index outside [0, T).
+        """
+        self._check_table("backprop_gather_add", table, indices)
+        if dY.shape != (indices.shape[0], table.shape[1]):
+            raise ValueError(
+                f"backprop_gather_add: expected dY of shape "
+                f"{(indices.shape[0], table.shape[1])}, got {dY.shape}."
+            )
+        for column in range(indices.shape[1]):
+            self.scatter_add(table, indices[:, column], dY)
+        return table
+
+    def scatter_add(self, table: Any, indices: Any, values: Any) -> None:
+        """table[indices] += values in place, repeated indices adding up.
+
+        Negative indices count from the end. Raises IndexError for others that are
+        outside the table. values broadcasts. Returns None.
+        """
+        self.xp.add.at(table, indices, values)
+
+    def hash_embed(self, E: Floats2d, ids: Ints1d, seed: int) -> Tuple[Floats2d, Ints2d]:
+        """The sum of four rows of E for each id, chosen by four hash words.
+
+        E: (V, O). ids: integers or floats (n,), taken modulo 2^64. Returns (Y, rows):
+        Y (n, O) of E's dtype, and rows (n, 4) uint32, the words of hash modulo V.
+        Svenstrup et al. (2017), arXiv:1709.03933. Raises IndexError if E has no
+        rows but there are ids.
+        """
+        if E.shape[0] == 0 and ids.shape[0] != 0:
+            raise IndexError("hash_embed: the table has no rows.")
+        rows = self.hash(as_uint64(self.xp, ids), seed) % self.xp.uint32(max(E.shape[0], 1))
+        return E[rows].sum(axis=1, dtype=E.dtype), rows
+
+    # ---- hashing -------------------------------------------------------------
+
+    def hash(self, ids: Ints1d, seed: int) -> Ints2d:
+        """MurmurHash3 (x64, 128 bits) of the eight little-endian bytes of each id.
+
+        ids: (n,), converted to uint64. seed: in [0, 2^32). Returns (n, 4) uint32:
+        the low and high halves of the two 64-bit words.
+        Austin Appleby, https://github.com/aappleby/smhasher (public domain).
+        """
+        if not 0 <= seed <= _LOW_32_BITS:
+            raise OverflowError(f"hash: the seed must lie in [0, 2^32), got {seed}.")
+        u64 = self.xp.uint64
+        ids = as_uint64(self.xp, self.asarray(ids))
+        if ids.ndim != 1:
+            raise ValueError(f"hash expects ids of shape (n,), got {ids.shape}.")
+        start = u64(int(seed) ^ 8)  # the seed, mixed with the length in bytes
+        k = ids * u64(0x87C37B91114253D5)
+        k = ((k << u64(31)) | (k >> u64(33))) * u64(0x4CF5AD432745937F)
+        h2 = self.xp.full_like(k, start)
+        h1 = (k ^ start) + h2
+        h2 = h2 + h1
+        h1, h2 = _mix(u64, h1), _mix(u64, h2)
+        h1 = h1 + h2
+        h2 = h2 + h1
+        low = u64(_LOW_32_BITS)
+        words = [h1 & low, h1 >> u64(32), h2 & low, h2 >> u64(32)]
+        return self.xp.stack(words, axis=1).astype("uint32")
+
+    def ngrams(self, n: int, keys: Ints1d) -> Ints1d:
+        """A 64-bit hash of each run of n keys: MurmurHash64A, seed 0, of its 8 n bytes.
+
+        keys: (m,), converted to uint64. Returns (max(0, m - n + 1),) uint64, and
+        nothing for n < 1. Austin Appleby, https://github.com/aappleby/smhasher.
+        """
+        u64 = self.xp.uint64
+        keys = as_uint64(self.xp, self.asarray(keys))
+        if keys.ndim != 1:
+            raise ValueError(f"ngrams expects keys of shape (m,), got {keys.shape}.")
+        count = keys.shape[0] - n + 1
+        if n < 1 or count < 1:
+            return self.alloc((0,), dtype="uint64")
+        factor, shift = 0xC6A4A7935BD1E995, u64(47)
+        h = self.xp.full((count,), (8 * n * factor) & 0xFFFFFFFFFFFFFFFF, dtype="uint64")
+        m = u64(factor)
+        for offset in range(n):
+            k = keys[offset : offset + count] * m
+            k = (k ^ (k >> shift)) * m
+            h = (h ^ k) * m
+        h = (h ^ (h >> shift)) * m
+        return h ^ (h >> shift)
+
+    def _check_table(self, who: str, table, indices) -> None:
+        if table.ndim != 2 or indices.ndim != 2:
+            raise ValueError(
+                f"{who}: table and indices must be 2-d, got {table.shape} and {indices.shape}."
+            )
+        if indices.dtype.kind not in "iu":
+            raise TypeError(f"{who}: indices must be integers, got {indices.dtype}.")
+        self._check_in_range(f"{who}: indices", indices, table.shape[0])
+
+
+def as_uint64(xp, ids) -> Any:
+    """ids modulo 2^64. Floats are truncated first."""
+    if ids.dtype.kind == "f":
+        # A negative float has no defined conversion to an unsigned integer.
+        ids = ids.astype("int64")
+    return ids.astype("uint64", copy=False)
+
+
+def _mix(u64, h):
+    h = (h ^ (h >> u64(33))) * u64(0xFF51AFD7ED558CCD)
+    h = (h ^ (h >> u64(33))) * u64(0xC4CEB9FE1A85EC53)
+    return h ^ (h >> u64(33))

@@ -1,0 +1,173 @@
+"""Optional packages: each is imported when something here is first asked for.
+
+`from thinc.compat import has_torch` therefore imports torch, while `import
+thinc.compat` imports nothing. TensorFlow and MXNet count as absent until they are
+enabled. Ask for these names where they are used, not when a module is imported.
+"""
+
+import importlib
+import sys
+import warnings
+from typing import Any, Callable, Dict, Tuple
+
+from packaging.version import Version
+
+_NO_VERSION = "0.0.0"
+
+
+def _import(name: str) -> Any:
+    """The module, or None if it can't be imported."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _version(module: Any) -> Version:
+    return Version(getattr(module, "__version__", _NO_VERSION) if module else _NO_VERSION)
+
+
+# Each group of names is computed together, on first access to one of them.
+
+
+def _find_cupy() -> Dict[str, Any]:
+    modules = {name: _import(path) for name, path in _CUPY_MODULES.items()}
+    found = all(module is not None for module in modules.values())
+    if not found:
+        modules = dict.fromkeys(modules)
+    cupy = modules["cupy"]
+    return {
+        **modules,
+        "has_cupy": found,
+        "cupy_version": _version(cupy),
+        "cupy_from_dlpack": getattr(cupy, "from_dlpack", getattr(cupy, "fromDlpack", None)),
+    }
+
+
+_CUPY_MODULES = {"cupy": "cupy", "cupyx": "cupyx", "cublas": "cupy.cublas"}
+
+
+def _find_cupy_gpu() -> Dict[str, Any]:
+    cupy = _get("cupy")
+    problem = "CuPy is not installed"
+    if cupy is not None:
+        try:
+            count = cupy.cuda.runtime.getDeviceCount()
+            problem = "" if count > 0 else "there is no CUDA device"
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            problem = f"CUDA is not usable ({error})"
+    return {"has_cupy_gpu": not problem, "cupy_gpu_problem": problem}
+
+
+def _find_torch() -> Dict[str, Any]:
+    torch = _import("torch")
+    if torch is None:
+        flags = dict.fromkeys(_TORCH_FLAGS, False)
+        return {"torch": None, "torch_version": _version(None), **flags}
+    version = _version(torch)
+    has_cuda = torch.cuda.device_count() != 0
+    mps = getattr(torch.backends, "mps", None)
+    built = mps is not None and mps.is_built()
+    amp = getattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    return {
+        "torch": torch,
+        "torch_version": version,
+        "has_torch": True,
+        "has_torch_cuda_gpu": has_cuda,
+        "has_torch_gpu": has_cuda,
+        "has_torch_mps": built,
+        "has_torch_mps_gpu": built and mps is not None and mps.is_available(),
+        "has_torch_amp": version >= Version("1.9.0") and not amp(),
+    }
+
+
+_TORCH_FLAGS = (
+    "has_torch",
+    "has_torch_cuda_gpu",
+    "has_torch_gpu",
+    "has_torch_mps",
+    "has_torch_mps_gpu",
+    "has_torch_amp",
+)
+
+
+def _find_any_gpu() -> Dict[str, Any]:
+    return {"has_gpu": bool(_get("has_cupy_gpu") or _has_mps_gpu())}
+
+
+def _has_mps_gpu() -> bool:
+    # Metal exists on macOS only: elsewhere torch need not be imported to know.
+    return sys.platform == "darwin" and bool(_get("has_torch_mps_gpu"))
+
+
+def _find_optional(name: str) -> Callable[[], Dict[str, Any]]:
+    def find() -> Dict[str, Any]:
+        module = _import(name)
+        return {name: module, f"has_{name}": module is not None}
+
+    return find
+
+
+_FINDERS: Tuple[Tuple[Tuple[str, ...], Callable[[], Dict[str, Any]]], ...] = (
+    ((*_CUPY_MODULES, "has_cupy", "cupy_version", "cupy_from_dlpack"), _find_cupy),
+    (("has_cupy_gpu", "cupy_gpu_problem"), _find_cupy_gpu),
+    (("torch", "torch_version", *_TORCH_FLAGS), _find_torch),
+    (("has_gpu",), _find_any_gpu),
+    (("h5py", "has_h5py"), _find_optional("h5py")),
+    (("os_signpost", "has_os_signpost"), _find_optional("os_signpost")),
+    (("blis", "has_blis"), _find_optional("blis")),
+)
+_FINDER_OF = {name: finder for names, finder in _FINDERS for name in names}
+
+
+def _get(name: str) -> Any:
+    """A name of this module, computed if need be."""
+    if name not in globals():
+        globals().update(_FINDER_OF[name]())
+    return globals()[name]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FINDER_OF:
+        return _get(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_FINDER_OF})
+
+
+has_apple_ops = sys.platform == "darwin"
+
+tensorflow: Any = None
+has_tensorflow = False
+has_tensorflow_gpu = False
+mxnet: Any = None
+has_mxnet = False
+
+
+def enable_tensorflow() -> None:
+    """Import TensorFlow and let thinc use it. ModuleNotFoundError if it is not installed."""
+    warnings.warn(
+        "Built-in TensorFlow support will be removed in Thinc v9. If you need TensorFlow "
+        "support in the future, you can keep using a copy of the current implementation.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    global tensorflow, has_tensorflow, has_tensorflow_gpu
+    tensorflow = importlib.import_module("tensorflow")
+    has_tensorflow = True
+    has_tensorflow_gpu = len(tensorflow.config.list_physical_devices("GPU")) > 0
+
+
+def enable_mxnet() -> None:
+    """Import MXNet and let thinc use it. ModuleNotFoundError if it is not installed."""
+    warnings.warn(
+        "Built-in MXNet support will be removed in Thinc v9. If you need MXNet support in "
+        "the future, you can keep using a copy of the current implementation.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    global mxnet, has_mxnet
+    mxnet = importlib.import_module("mxnet")
+    has_mxnet = True
