@@ -32,8 +32,12 @@ class Shim:
 
     @staticmethod
     def _new_id() -> int:
+        # Shims and models share one counter: optimizers keep their state by
+        # (id, parameter name), and a shim's parameter may well be called "W".
+        from ..model import Model
+
         with Shim.global_id_lock:
-            Shim.global_id += 1
+            Shim.global_id = Model._new_id()
             return Shim.global_id
 
     def __call__(self, inputs: Any, is_train: bool) -> Tuple[Any, Callable[..., Any]]:
