@@ -1,0 +1,171 @@
+// Dense layers: a matrix product with what follows it, done while the results
+// are still in cache.
+#pragma once
+#include "elementwise.hpp"
+#include "gemm.hpp"
+
+namespace thinc {
+namespace THINC_LEVEL {
+namespace products {
+
+// The activation loops of this instruction-set level.
+template <typename T>
+static const Kernels<T>& activation_loops() {
+    static const Kernels<T> loops = [] {
+        Kernels<T> kernels = {};
+        fill_elementwise(kernels);
+        return kernels;
+    }();
+    return loops;
+}
+
+// Sums go to `sums` (which may be Y), f of them to Y, block by block.
+template <typename T>
+struct ActivatedOutput {
+    T* sums;
+    T* Y;
+    ptrdiff_t ldc;
+    void (*f)(T*, const T*, int64_t, const T*);
+    const T* params;
+
+    static constexpr bool has_second_pass = true;
+    T* rows(int64_t first) const { return sums + first * ldc; }
+    void done(int64_t first, int64_t count, int64_t column, int64_t width) const {
+        if (width == ldc) {
+            f(Y + first * ldc, sums + first * ldc, count * ldc, params);
+            return;
+        }
+        for (int64_t i = first; i < first + count; i++)
+            f(Y + i * ldc + column, sums + i * ldc + column, width, params);
+    }
+};
+
+// Sums (rows, pieces, width) are made in one block of scratch memory after the
+// other; their maxima go to best and which, whose rows are ldo apart.
+template <typename T>
+struct MaxoutOutput {
+    T* sums;
+    ptrdiff_t ldc;
+    T* best;
+    int32_t* which;
+    ptrdiff_t ldo;
+    int64_t pieces;
+
+    static constexpr bool has_second_pass = true;
+    T* rows(int64_t) const { return sums; }
+
+    void done(int64_t first, int64_t count, int64_t, int64_t width) const {
+        switch (pieces) {
+            case 2: return reduce_rows<2>(first, count, width);
+            case 3: return reduce_rows<3>(first, count, width);
+            default: return reduce_rows<0>(first, count, width);
+        }
+    }
+
+private:
+    // PIECES is known at compile time where it matters, else zero.
+    template <int PIECES>
+    void reduce_rows(int64_t first, int64_t count, int64_t width) const {
+        constexpr int L = LANES<T>;
+        using Index = typename Register<T>::mask;
+        typedef int32_t Index32 __attribute__((vector_size(L * sizeof(int32_t))));
+        const int64_t n = PIECES ? PIECES : pieces;
+        for (int64_t i = 0; i < count; i++) {
+            for (int64_t j = 0; j < width; j += L) {
+                const T* x = sums + i * ldc + j;
+                const int lanes = static_cast<int>(smaller(L, width - j));
+                const bool whole = lanes == L;
+                V<T> top = whole ? load(x) : load_first(x, lanes);
+                Index index = {};
+                for (int64_t p = 1; p < n; p++) {
+                    const V<T> next = whole ? load(x + p * width) : load_first(x + p * width, lanes);
+                    // Larger, or the first NaN.
+                    const Index wins = ~(next <= top) & (top == top);
+                    top = wins ? next : top;
+                    index = wins ? Index{} + static_cast<decltype(index[0] + 0)>(p) : index;
+                }
+                const Index32 narrow = __builtin_convertvector(index, Index32);
+                T* const b = best + (first + i) * ldo + j;
+                if (whole) store(b, top);
+                else store_first(b, top, lanes);
+                std::memcpy(which + (first + i) * ldo + j, &narrow, lanes * sizeof(int32_t));
+            }
+        }
+    }
+};
+
+// One number at a time, for when there is no scratch memory.
+template <typename T>
+static void maxout_plainly(T* best, int32_t* which, const T* X, int64_t ldx, const T* W, const T* b,
+                           int64_t M, int64_t O, int64_t pieces, int64_t K) {
+    for (int64_t i = 0; i < M; i++) {
+        for (int64_t o = 0; o < O; o++) {
+            T top = 0;
+            int32_t index = 0;
+            for (int64_t p = 0; p < pieces; p++) {
+                const T* w = W + (o * pieces + p) * K;
+                T sum = b ? b[o * pieces + p] : T(0);
+                for (int64_t k = 0; k < K; k++) sum += X[i * ldx + k] * w[k];
+                if (p == 0 || (!(sum <= top) && top == top)) {
+                    top = sum;
+                    index = static_cast<int32_t>(p);
+                }
+            }
+            best[i * O + o] = top;
+            which[i * O + o] = index;
+        }
+    }
+}
+
+}  // namespace products
+
+template <typename T>
+static void affine(Activation f, const T* params, T* Y, T* P, const T* X, int64_t ldx, const T* W,
+                   const T* b, int64_t M, int64_t N, int64_t K) {
+    using namespace products;
+    Product<T> p = {{X, ldx, 1}, {W, 1, K}, M, N, K, 1, 0, {1, 0, b, false}};
+    if (!P && (f == RELU || f == IDENTITY)) {
+        p.finish.relu = f == RELU;
+        multiply<T>(p, PlainOutput<T>{Y, N});
+    } else {
+        multiply<T>(p, ActivatedOutput<T>{P ? P : Y, Y, N, activation_loops<T>().values[f], params});
+    }
+}
+
+template <typename T>
+static void affine_maxout(T* best, int32_t* which, const T* X, int64_t ldx, const T* W, const T* b,
+                          int64_t M, int64_t O, int64_t pieces, int64_t K) {
+    using namespace products;
+    constexpr int64_t SIZE = sizeof(T);
+    if (M == 0 || O == 0) return;
+    // As many outputs at a time as have their weights fit the cache.
+    constexpr int64_t STRIP = MAX_VECTORS * LANES<T>;
+    const int64_t fitting = smaller(PANEL_BYTES / smaller(K_BLOCK, larger(1, K)), PACKED_BYTES / larger(1, K));
+    const int64_t width = smaller(O, larger(1, fitting / SIZE / pieces / STRIP) * STRIP);
+    const int64_t sum_count = smaller(M * pieces * width, block_capacity<T>(pieces * width));
+
+    const std::size_t bias_count = b ? pieces * width : 0;
+    const Scratch scratch((sum_count + bias_count) * SIZE);
+    T* const sums = scratch.template get<T>();
+    if (!sums) return maxout_plainly(best, which, X, ldx, W, b, M, O, pieces, K);
+    T* const bias = b ? sums + sum_count : nullptr;
+
+    for (int64_t o = 0; o < O; o += width) {
+        const int64_t count = smaller(width, O - o);
+        for (int64_t j = 0; b && j < count; j++)
+            for (int64_t p = 0; p < pieces; p++) bias[p * count + j] = b[(o + j) * pieces + p];
+        multiply<T>({{X, ldx, 1}, {W + o * pieces * K, 1, pieces * K}, M, count, K, pieces, K,
+                     {1, 0, bias, false}},
+                    MaxoutOutput<T>{sums, pieces * count, best + o, which + o, O, pieces});
+    }
+}
+
+template <typename T>
+static void fill_gemm(Kernels<T>& kernels) {
+    kernels.gemm = gemm<T>;
+    kernels.affine = affine<T>;
+    kernels.affine_maxout = affine_maxout<T>;
+}
+
+}  // namespace THINC_LEVEL
+}  // namespace thinc
