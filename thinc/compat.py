@@ -10,10 +10,6 @@ import sys
 import warnings
 from typing import Any, Callable, Dict, Tuple
 
-from packaging.version import Version
-
-_NO_VERSION = "0.0.0"
-
 
 def _import(name: str) -> Any:
     """The module, or None if it can't be imported."""
@@ -23,8 +19,14 @@ def _import(name: str) -> Any:
         return None
 
 
-def _version(module: Any) -> Version:
-    return Version(getattr(module, "__version__", _NO_VERSION) if module else _NO_VERSION)
+def _find_version(name: str) -> Callable[[], Dict[str, Any]]:
+    def find() -> Dict[str, Any]:
+        from packaging.version import Version
+
+        version = getattr(_get(name), "__version__", "0.0.0")
+        return {f"{name}_version": Version(version)}
+
+    return find
 
 
 # Each group of names is computed together, on first access to one of them.
@@ -39,7 +41,6 @@ def _find_cupy() -> Dict[str, Any]:
     return {
         **modules,
         "has_cupy": found,
-        "cupy_version": _version(cupy),
         "cupy_from_dlpack": getattr(cupy, "from_dlpack", getattr(cupy, "fromDlpack", None)),
     }
 
@@ -63,21 +64,20 @@ def _find_torch() -> Dict[str, Any]:
     torch = _import("torch")
     if torch is None:
         flags = dict.fromkeys(_TORCH_FLAGS, False)
-        return {"torch": None, "torch_version": _version(None), **flags}
-    version = _version(torch)
+        return {"torch": None, **flags}
     has_cuda = torch.cuda.device_count() != 0
     mps = getattr(torch.backends, "mps", None)
     built = mps is not None and mps.is_built()
-    amp = getattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    # Mixed precision came with torch 1.6, the function that denies it with 1.9.
+    amp_missing = getattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: True)
     return {
         "torch": torch,
-        "torch_version": version,
         "has_torch": True,
         "has_torch_cuda_gpu": has_cuda,
         "has_torch_gpu": has_cuda,
         "has_torch_mps": built,
         "has_torch_mps_gpu": built and mps is not None and mps.is_available(),
-        "has_torch_amp": version >= Version("1.9.0") and not amp(),
+        "has_torch_amp": not amp_missing(),
     }
 
 
@@ -109,9 +109,11 @@ def _find_optional(name: str) -> Callable[[], Dict[str, Any]]:
 
 
 _FINDERS: Tuple[Tuple[Tuple[str, ...], Callable[[], Dict[str, Any]]], ...] = (
-    ((*_CUPY_MODULES, "has_cupy", "cupy_version", "cupy_from_dlpack"), _find_cupy),
+    ((*_CUPY_MODULES, "has_cupy", "cupy_from_dlpack"), _find_cupy),
+    (("cupy_version",), _find_version("cupy")),
+    (("torch_version",), _find_version("torch")),
     (("has_cupy_gpu", "cupy_gpu_problem"), _find_cupy_gpu),
-    (("torch", "torch_version", *_TORCH_FLAGS), _find_torch),
+    (("torch", *_TORCH_FLAGS), _find_torch),
     (("has_gpu",), _find_any_gpu),
     (("h5py", "has_h5py"), _find_optional("h5py")),
     (("os_signpost", "has_os_signpost"), _find_optional("os_signpost")),

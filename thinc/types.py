@@ -32,9 +32,7 @@ from .array_validation import validate_array as validate_array
 
 Xp = Union["numpy", "cupy"]  # type: ignore[name-defined, valid-type]  # noqa: F821
 Shape = Tuple[int, ...]
-DTypes = Literal[
-    "f", "i", "float16", "float32", "float64", "int32", "int64", "uint32", "uint64"
-]
+DTypes = Literal["f", "i", "float16", "float32", "float64", "int32", "int64", "uint32", "uint64"]
 DTypesFloat = Literal["f", "float32", "float16", "float64"]
 DTypesInt = Literal["i", "int32", "int64", "uint32", "uint64"]
 DeviceTypes = Literal["cpu", "gpu", "tpu"]

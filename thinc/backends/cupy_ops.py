@@ -28,9 +28,7 @@ class CupyOps(Ops):
     xp: Any = None
     _xp2: Any = None
 
-    def __init__(
-        self, device_type: DeviceTypes = "gpu", device_id: int = 0, **kwargs: Any
-    ) -> None:
+    def __init__(self, device_type: DeviceTypes = "gpu", device_id: int = 0, **kwargs: Any) -> None:
         super().__init__(device_type=device_type, device_id=device_id, **kwargs)
         if type(self).xp is None and compat.has_cupy:
             CupyOps.xp = compat.cupy

@@ -87,7 +87,7 @@ def hard_swish_slope(xp, X):
 
 def hard_swish_mobilenet(xp, X):
     """x * min(max(x + 3, 0), 6) / 6. Howard et al. (2019), arXiv:1905.02244."""
-    return X * clipped_linear(xp, X, 1.0, 3.0, 0.0, 6.0) / 6.0
+    return X * (clipped_linear(xp, X, 1.0, 3.0, 0.0, 6.0) / 6.0)
 
 
 def hard_swish_mobilenet_slope(xp, X):
@@ -178,11 +178,11 @@ def gelu_approx(xp, X):
 
 
 def gelu_approx_slope(xp, X):
-    # Beyond 20 everything is constant; the limit keeps x^3 finite.
-    X = xp.clip(X, -20.0, 20.0)
+    # Beyond 10 the slope is constant; the limit keeps cosh finite in float32.
+    X = xp.clip(X, -10.0, 10.0)
     U = _gelu_inner(X)
     dU = SQRT_2_OVER_PI * (1.0 + (3.0 * GELU_CUBIC) * X * X)
-    return 0.5 * (1.0 + xp.tanh(U)) + 0.5 * X * dU * squared_sech(xp, U)
+    return 0.5 * (1.0 + xp.tanh(U)) + 0.5 * X * dU / xp.cosh(U) ** 2
 
 
 def _gelu_inner(X):

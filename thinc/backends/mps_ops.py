@@ -1,12 +1,7 @@
 """MPSOps: for PyTorch modules on the Metal GPU of a Mac."""
 
-from typing import TYPE_CHECKING
-
 from ..config import registry
 from .numpy_ops import NumpyOps
-
-if TYPE_CHECKING:
-    from .ops import Ops as NumpyOps  # noqa: F811
 
 
 @registry.ops("MPSOps")

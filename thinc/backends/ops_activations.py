@@ -28,22 +28,20 @@ class ActivationMethods:
     def _map(self, formula: Formula, X, params: Sequence[float], inplace: bool):
         """formula of each element of X."""
         Y = formula.value(self.xp, _wide(X), *params)
-        return self._store(Y, X, inplace)
+        return self._store(Y, X, X.dtype, inplace)
 
     def _map_slope(self, formula: Formula, dY, Z, params: Sequence[float], inplace: bool):
         """dY times the formula's slope at Z (its X or its Y, as formula.slope_of says)."""
         _check_same_shape(f"backprop_{formula.name}", dY, Z)
         dX = formula.slope(self.xp, _wide(Z), *params) * dY
-        return self._store(dX, dY, inplace)
+        return self._store(dX, dY, self.xp.promote_types(dY.dtype, Z.dtype), inplace)
 
-    def _store(self, result, like, inplace: bool):
-        """result with the floating dtype of `like`, or written into it."""
+    def _store(self, result, target, dtype, inplace: bool):
+        """result written into target, or as it is, narrowed to dtype if that is float16."""
         if inplace:
-            self.xp.copyto(like, result, casting="same_kind")
-            return like
-        if like.dtype.kind == "f" and result.dtype != like.dtype:
-            return result.astype(like.dtype)
-        return result
+            self.xp.copyto(target, result, casting="same_kind")
+            return target
+        return result.astype("float16") if dtype == "float16" else result
 
     # ---- one method per function ----------------------------------------
 
@@ -57,11 +55,11 @@ class ActivationMethods:
 
     def dsigmoid(self, Y: FloatsXd, *, inplace: bool = False) -> FloatsXd:
         """Y * (1 - Y), the slope of sigmoid from its value Y."""
-        return self._store(Y * (1 - Y), Y, inplace)
+        return self._store(Y * (1 - Y), Y, Y.dtype, inplace)
 
     def dtanh(self, Y: FloatsXd, *, inplace: bool = False) -> FloatsXd:
         """1 - Y^2, the slope of tanh from its value Y. Integers stay integers."""
-        return self._store(1 - Y * Y, Y, inplace)
+        return self._store(1 - Y * Y, Y, Y.dtype, inplace)
 
     def relu(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
         """max(x, 0). NaN stays NaN, integers stay integers."""
@@ -69,7 +67,10 @@ class ActivationMethods:
 
     def backprop_relu(self, dY: FloatsXd, Y: FloatsXd, inplace: bool = False) -> FloatsXd:
         """dY where Y, the value of relu, is positive, else zero."""
-        return self._map_slope(formulas.RELU, dY, Y, (), inplace)
+        _check_same_shape("backprop_relu", dY, Y)
+        # A selection, because infinity times zero is NaN.
+        dX = self.xp.where(Y <= 0, dY.dtype.type(0), dY)
+        return self._store(dX, dY, dY.dtype, inplace)
 
     def clipped_linear(
         self,
@@ -111,9 +112,7 @@ class ActivationMethods:
         """min(max(0.2 x + 0.5, 0), 1)"""
         return self.clipped_linear(X, slope=0.2, offset=0.5, inplace=inplace)
 
-    def backprop_hard_sigmoid(
-        self, dY: FloatsXd, X: FloatsXd, inplace: bool = False
-    ) -> FloatsXd:
+    def backprop_hard_sigmoid(self, dY: FloatsXd, X: FloatsXd, inplace: bool = False) -> FloatsXd:
         """0.2 dY where -2.5 < X < 2.5, else zero."""
         return self.backprop_clipped_linear(dY, X, slope=0.2, offset=0.5, inplace=inplace)
 
@@ -192,8 +191,9 @@ class ActivationMethods:
     def backprop_mish(
         self, dY: FloatsXd, X: FloatsXd, threshold: float = 20.0, inplace: bool = False
     ) -> FloatsXd:
-        """dY times the derivative of mish at X; dY itself from threshold on."""
-        return self._map_slope(formulas.MISH, dY, X, (threshold,), inplace)
+        """dY times the derivative of mish at X; dY itself from threshold on. Keeps dY's dtype."""
+        dX = self._map_slope(formulas.MISH, dY, X, (threshold,), inplace)
+        return dX.astype(dY.dtype, copy=False)
 
     def erf(self, X: FloatsXd) -> FloatsXd:
         """The error function. X's dtype is kept: integers are truncated."""
@@ -201,7 +201,7 @@ class ActivationMethods:
 
     def sechsq(self, X: FloatsXd) -> FloatsXd:
         """(1 / cosh(x))^2, x limited to [-20, 20]."""
-        return self._store(formulas.squared_sech(self.xp, _wide(X)), X, False)
+        return self._store(formulas.squared_sech(self.xp, _wide(X)), X, X.dtype, False)
 
     # ---- softmax -----------------------------------------------------------
 
@@ -220,7 +220,7 @@ class ActivationMethods:
         scores = x if temperature == 1.0 else x / temperature
         scores = scores - scores.max(axis=axis, keepdims=True)
         scores = self.xp.exp(scores)
-        return self._store(scores / scores.sum(axis=axis, keepdims=True), x, inplace)
+        return self._store(scores / scores.sum(axis=axis, keepdims=True), x, x.dtype, inplace)
 
     def backprop_softmax(
         self,

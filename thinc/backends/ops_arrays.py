@@ -2,8 +2,24 @@
 
 from typing import Any, Optional, Sequence, Tuple, Union
 
-from ..types import ArrayXd, Array1d, Array2d, Array3d, Array4d, DTypes, FloatsXd, IntsXd
-from ..types import Floats1d, Floats2d, Floats3d, Floats4d, Ints1d, Ints2d, Ints3d, Ints4d
+from ..types import (
+    Array1d,
+    Array2d,
+    Array3d,
+    Array4d,
+    ArrayXd,
+    DTypes,
+    Floats1d,
+    Floats2d,
+    Floats3d,
+    Floats4d,
+    FloatsXd,
+    Ints1d,
+    Ints2d,
+    Ints3d,
+    Ints4d,
+    IntsXd,
+)
 
 AnyShape = Union[int, Sequence[int]]
 
@@ -30,11 +46,11 @@ class ArrayMethods:
             return self.xp.zeros(shape, dtype=dtype)
         return self.xp.empty(shape, dtype=dtype)
 
-    def reshape(self, array: ArrayXd, shape: AnyShape) -> ArrayXd:
+    def reshape(self, array: ArrayXd, shape: AnyShape) -> Any:
         """array with another shape, a view where possible. One size may be -1."""
         return array.reshape(shape)
 
-    def asarray(self, data: Any, *, dtype: Optional[DTypes] = None) -> ArrayXd:
+    def asarray(self, data: Any, *, dtype: Optional[DTypes] = None) -> Any:
         """data as an array of this backend, cast to dtype if it is given.
 
         An array of the backend is returned as it is when nothing has to change.
@@ -106,9 +122,7 @@ class ArrayMethods:
     ) -> FloatsXd:
         return self.alloc(shape, dtype=dtype, zeros=zeros)
 
-    def alloc1i(
-        self, d0: int, *, dtype: Optional[DTypes] = "int32", zeros: bool = True
-    ) -> Ints1d:
+    def alloc1i(self, d0: int, *, dtype: Optional[DTypes] = "int32", zeros: bool = True) -> Ints1d:
         return self.alloc((d0,), dtype=dtype, zeros=zeros)
 
     def alloc2i(
@@ -212,7 +226,7 @@ class ArrayMethods:
 
 
 def in_byte_order(data, byte_order: Optional[str]):
-    """The numpy array data, stored in the given byte order; values are kept."""
+    """The values of a numpy array, stored in the given byte order: a new array object."""
     if not byte_order:
         return data
-    return data.astype(data.dtype.newbyteorder(byte_order), copy=False)
+    return data.astype(data.dtype.newbyteorder(byte_order), copy=False).view()

@@ -110,9 +110,7 @@ def _batch_sizes(size: Sizes, length: int) -> List[int]:
         try:
             next_size = int(next(source))
         except StopIteration:
-            raise ValueError(
-                f"The batch sizes ended after {covered} of {length} items."
-            ) from None
+            raise ValueError(f"The batch sizes ended after {covered} of {length} items.") from None
         if next_size < 1:
             raise ValueError(f"A batch size must be at least 1, got {next_size}.")
         sizes.append(next_size)

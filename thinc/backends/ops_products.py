@@ -10,6 +10,7 @@ class ProductMethods:
     """The part of Ops that multiplies matrices."""
 
     xp: Any
+    backprop_relu: Any
     maxout: Any
     _map: Any
     _map_slope: Any
@@ -91,6 +92,8 @@ class ProductMethods:
 
         Z: the activation's value for relu, sigmoid and tanh, else its input.
         """
+        if name == "relu":
+            return self.backprop_relu(dY, Z)
         formula = FORMULAS[name]
         return self._map_slope(formula, dY, Z, params or formula.defaults, False)
 

@@ -99,7 +99,7 @@ class SequenceMethods:
         longest = max(len(seq) for seq in seqs)
         longest = -(-longest // round_to) * round_to
         padded = self.xp.zeros((len(seqs), longest, *first.shape[1:]), dtype=first.dtype)
-        for row, seq in zip(padded, seqs):
+        for row, seq in zip(padded, seqs, strict=True):
             row[: len(seq)] = seq
         return padded
 
@@ -138,13 +138,11 @@ class SequenceMethods:
 
     def padded2list(self, padded: Padded) -> List[Floats2d]:
         """The sequences of a Padded, in their original order."""
-        indices = self._on_host(padded.indices)
+        # By rank, because a part of a batch keeps the indices it had in the whole.
+        order = numpy.argsort(self._on_host(padded.indices), kind="stable")
         lengths = self._on_host(padded.lengths)
         batch_first = self.as_contig(self.xp.swapaxes(padded.data, 0, 1))
-        seqs: List[Any] = [None] * len(lengths)
-        for row, index, n in zip(batch_first, indices, lengths):
-            seqs[int(index)] = row[: int(n)]
-        return seqs
+        return [batch_first[i, : int(lengths[i])] for i in order]
 
     def insert_into(self, shape: Tuple[int, ...], Xs: Sequence[ArrayXd]) -> ArrayXd:
         """Zeros of the shape, with out[i, :len(Xs[i])] = Xs[i]; dtype of the first."""
@@ -187,8 +185,7 @@ class SequenceMethods:
         T, width = dY.shape
         if width % (2 * nW + 1):
             raise ValueError(
-                f"backprop_seq2col: the width {width} is not a multiple of 2 nW + 1 = "
-                f"{2 * nW + 1}."
+                f"backprop_seq2col: the width {width} is not a multiple of 2 nW + 1 = {2 * nW + 1}."
             )
         nI = width // (2 * nW + 1)
         first, end = self._sequence_bounds("backprop_seq2col", lengths, T)
@@ -259,9 +256,7 @@ class SequenceMethods:
             Y[b] = rows.max(axis=0)
         return Y, which
 
-    def backprop_reduce_max(
-        self, d_maxes: Floats2d, which: Ints2d, lengths: Ints1d
-    ) -> Floats2d:
+    def backprop_reduce_max(self, d_maxes: Floats2d, which: Ints2d, lengths: Ints1d) -> Floats2d:
         """Zeros (T, O), with each gradient at the row its maximum came from.
 
         d_maxes, which: (nSeq, O). Raises IndexError for a row outside its sequence.
@@ -269,9 +264,7 @@ class SequenceMethods:
         who = "backprop_reduce_max"
         counts = self._check_gradient(who, d_maxes, lengths, minimum=1)
         if which.shape != d_maxes.shape:
-            raise ValueError(
-                f"{who}: which has shape {which.shape}, but d_maxes {d_maxes.shape}."
-            )
+            raise ValueError(f"{who}: which has shape {which.shape}, but d_maxes {d_maxes.shape}.")
         limits = self.xp.asarray(counts)[:, None]
         if bool(((which < 0) | (which >= limits)).any()):
             raise IndexError(f"{who}: every entry of which must lie inside its sequence.")
@@ -352,9 +345,7 @@ class SequenceMethods:
             start += len(rows)
         return Y
 
-    def backprop_softmax_sequences(
-        self, dY: Floats2d, Y: Floats2d, lengths: Ints1d
-    ) -> Floats2d:
+    def backprop_softmax_sequences(self, dY: Floats2d, Y: Floats2d, lengths: Ints1d) -> Floats2d:
         """Gradient of softmax_sequences at its value Y: a new array.
 
         Y * dY - Y * s, s being each sequence's column sums of Y * dY.
@@ -405,7 +396,7 @@ class SequenceMethods:
         """The rows of each sequence: views of X."""
         counts = self._check_lengths(who, lengths, X.shape[0], minimum)
         ends = numpy.cumsum(counts)
-        return [X[end - n : end] for n, end in zip(counts.tolist(), ends.tolist())]
+        return [X[end - n : end] for n, end in zip(counts.tolist(), ends.tolist(), strict=True)]
 
     def _sequence_of_row(self, counts):
         return self.xp.asarray(numpy.repeat(numpy.arange(len(counts)), counts))

@@ -4,6 +4,9 @@ from typing import Any, Optional, Tuple
 
 from ..types import Floats1d, Floats2d, FloatsXd
 
+# Smaller than any norm that matters; keeps a zero gradient from becoming NaN.
+TINY = 1e-300
+
 
 class TrainingMethods:
     """The part of Ops that updates weights, in place."""
@@ -101,8 +104,9 @@ class TrainingMethods:
     def clip_gradient(self, gradient: FloatsXd, threshold: float) -> FloatsXd:
         """gradient scaled down, in place, to a norm of threshold if it is above. Returns it."""
         # Without a branch on the norm, nothing waits for the device.
-        ceiling = self.xp.maximum(self.norm(gradient), max(threshold, 1e-300))
-        gradient *= (threshold / ceiling).astype(gradient.dtype)
+        norm = self.norm(gradient)
+        scale = self.xp.where(norm >= threshold, threshold / self.xp.maximum(norm, TINY), 1.0)
+        gradient *= scale.astype(gradient.dtype)
         return gradient
 
     def update_averages(
@@ -199,7 +203,8 @@ def _check_sizes(who: str, weights, gradient, averages, *moments) -> None:
     for array in (gradient, averages):
         if array is not None and array.shape != weights.shape:
             raise ValueError(
-                f"{who}: the weights have shape {weights.shape}, but another argument {array.shape}."
+                f"{who}: the weights have shape {weights.shape}, but another argument "
+                f"{array.shape}."
             )
     for moment in moments:
         if moment.size != weights.size:

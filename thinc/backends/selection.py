@@ -45,7 +45,7 @@ def _registered_ops() -> Dict[str, Type[Ops]]:
     return {cls.name: cls for cls in classes if hasattr(cls, "name")}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _import_cpu_extensions() -> None:
     for package in _CPU_EXTENSIONS:
         with contextlib.suppress(ImportError):
