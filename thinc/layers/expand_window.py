@@ -1,0 +1,48 @@
+from typing import Any, Callable, Tuple, TypeVar, Union
+
+from ..config import registry
+from ..model import Model
+from ..types import Floats2d, Ragged
+from .input_errors import describe, is_array
+from .sequence_conversion import ragged_maker
+
+InT = TypeVar("InT", bound=Union[Floats2d, Ragged])
+
+
+@registry.layers("expand_window.v1")
+def expand_window(window_size: int = 1) -> Model[InT, InT]:
+    """Join each row with its neighbours: row i becomes rows i - k ... i + k, side by side.
+
+    k is window_size, kept in attrs. Rows outside the sequence count as zeros.
+    Input: an array (rows, width), which is one sequence, or a Ragged of sequences; its
+    data counts as 2-d. Output: the same kind, (2 k + 1) width columns, the input's dtype.
+    Raises TypeError for another kind of input, ValueError for an array that is not 2-d,
+    IndexError if a Ragged's lengths do not sum to its rows.
+    """
+    return Model("expand_window", forward, attrs={"window_size": window_size})
+
+
+def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable[[InT], InT]]:
+    window_size = model.attrs["window_size"]
+    if isinstance(X, Ragged):
+        return _expand_ragged(model.ops, X, window_size)
+    if not is_array(X):
+        raise TypeError(f"expected a 2-d array or a Ragged, got {describe(X)}")
+    return _expand_array(model.ops, X, window_size)
+
+
+def _expand_array(ops, X: Any, window_size: int) -> Tuple[Any, Callable]:
+    def backprop(dY: Any) -> Any:
+        return ops.backprop_seq2col(dY, window_size)
+
+    return ops.seq2col(X, window_size), backprop
+
+
+def _expand_ragged(ops, Xr: Ragged, window_size: int) -> Tuple[Any, Callable]:
+    lengths = Xr.lengths
+    make_gradient = ragged_maker(Xr)
+
+    def backprop(dYr: Ragged) -> Ragged:
+        return make_gradient(ops.backprop_seq2col(dYr.data, window_size, lengths=lengths))
+
+    return Ragged(ops.seq2col(Xr.data, window_size, lengths=lengths), lengths), backprop

@@ -1,0 +1,342 @@
+"""How a batch of sequences reaches a child layer that takes another kind of batch.
+
+Every wrapper of the with_* family has a table: for each kind of batch it takes, the
+conversion to what its child takes. A conversion goes both ways, and so does its
+gradient: dY enters the child's backprop as X entered the child, and dX leaves as Y did.
+"""
+from typing import Any, Callable, Optional, Sequence, Tuple, Type, Union
+
+import numpy
+
+from ..backends import Ops
+from ..model import Model
+from ..types import ArrayXd, Padded, Ragged
+from .child_dims import copy_dims_up
+
+
+def ragged_maker(like: Ragged) -> Callable[[ArrayXd], Ragged]:
+    """A function that gives rows the lengths and trailing shape of a Ragged.
+
+    The function does not keep the Ragged's data alive.
+    """
+    lengths = like.lengths
+    trailing = tuple(like.data_shape[1:])
+    return lambda rows: Ragged(rows.reshape((rows.shape[0], *trailing)), lengths)
+
+
+def sequence_lengths(ops: Ops, Xs: Sequence[ArrayXd]) -> Any:
+    """The number of rows of each sequence: int32, (nSeq,)."""
+    return ops.asarray1i([len(x) for x in Xs])
+
+
+class Conversion:
+    """From a batch X to what the child takes, and back.
+
+    Made for one X; keeps of it what is needed to bring results into its form (lengths,
+    order), not its rows. enter_gradient and leave_gradient are for dY and dX; for most
+    kinds they do the same as enter, which takes X, and leave, which takes Y.
+    """
+
+    def __init__(self, ops: Ops, X: Any):
+        self.ops = ops
+
+    def enter(self, X: Any) -> Any:
+        raise NotImplementedError
+
+    def leave(self, Y: Any) -> Any:
+        raise NotImplementedError
+
+    def enter_gradient(self, dY: Any) -> Any:
+        return self.enter(dY)
+
+    def leave_gradient(self, dX: Any) -> Any:
+        return self.leave(dX)
+
+
+# The first kind of batch that X is an instance of decides. None: X is passed as it is.
+ConversionTable = Sequence[Tuple[Union[type, Tuple[type, ...]], Optional[Type[Conversion]]]]
+
+
+def find_conversion(table: ConversionTable, X: Any) -> Optional[Type[Conversion]]:
+    """The conversion for a batch like X; None if it is passed on as it is."""
+    for kind, conversion in table:
+        if isinstance(X, kind):
+            return conversion
+    return None
+
+
+def run_converted(
+    layer: Model, X: Any, is_train: bool, conversion: Conversion
+) -> Tuple[Any, Callable]:
+    """A layer's forward pass between two conversions, and its backward pass likewise."""
+    Y, backprop_layer = layer(conversion.enter(X), is_train)
+
+    def backprop(dY: Any) -> Any:
+        dX = backprop_layer(conversion.enter_gradient(dY))
+        return conversion.leave_gradient(dX)
+
+    return conversion.leave(Y), backprop
+
+
+def convert_forward(
+    table: ConversionTable, model: Model, X: Any, is_train: bool
+) -> Tuple[Any, Callable]:
+    """The forward pass of a wrapper: of its child, by way of the conversion for X."""
+    layer = model.layers[0]
+    kind = find_conversion(table, X)
+    if kind is None:
+        return layer(X, is_train)
+    return run_converted(layer, X, is_train, kind(model.ops, X))
+
+
+def convert_init(table: ConversionTable, model: Model, X: Any, Y: Any) -> None:
+    """The init of a wrapper: of its child, with samples converted like its data."""
+    X, Y = (_converted(table, model.ops, sample) for sample in (X, Y))
+    model.layers[0].initialize(X=X, Y=Y)
+    copy_dims_up(model)
+
+
+def _converted(table: ConversionTable, ops: Ops, sample: Any) -> Any:
+    kind = None if sample is None else find_conversion(table, sample)
+    return sample if kind is None else kind(ops, sample).enter(sample)
+
+
+# ---- for children that take one array -----------------------------------------------
+
+
+class ListAsArray(Conversion):
+    """Sequences end to end, with `pad` rows of zeros before, between and after them."""
+
+    def __init__(self, ops: Ops, X: Sequence[ArrayXd], pad: int = 0):
+        super().__init__(ops, X)
+        self.lengths = [len(x) for x in X]
+        self.pad = pad
+
+    def enter(self, X):
+        return self.ops.flatten(X, pad=self.pad)
+
+    def leave(self, Y):
+        return self.ops.unflatten(Y, self.lengths, pad=self.pad)
+
+
+class RaggedAsArray(Conversion):
+    """The rows of a Ragged in the shape they were given in."""
+
+    def __init__(self, ops: Ops, X: Ragged):
+        super().__init__(ops, X)
+        self.lengths = X.lengths
+
+    def enter(self, X):
+        return X.dataXd
+
+    def leave(self, Y):
+        return Ragged(Y, self.lengths)
+
+
+class RaggedAsArray2d(RaggedAsArray):
+    """The rows of a Ragged as (rows, width)."""
+
+    def __init__(self, ops: Ops, X: Ragged):
+        super().__init__(ops, X)
+        self.leave_gradient = ragged_maker(X)  # type: ignore[method-assign]
+
+    def enter(self, X):
+        return X.data
+
+    def enter_gradient(self, dY):
+        # The child's output may have had any rank.
+        return dY.dataXd
+
+
+class PaddedAsArray(Conversion):
+    """The data of a Padded, (time, batch, ...). Results are zero where it has no rows."""
+
+    def __init__(self, ops: Ops, X: Padded):
+        super().__init__(ops, X)
+        self.order = (X.size_at_t, X.lengths, X.indices)
+        self.shape = X.data.shape
+
+    def enter(self, X):
+        return X.data
+
+    def leave(self, Y):
+        return Padded(self._zero_padding(Y), *self.order)
+
+    def enter_gradient(self, dY):
+        return self._zero_padding(dY.data)
+
+    def leave_gradient(self, dX):
+        return Padded(dX, *self.order)
+
+    def _zero_padding(self, Y):
+        """Y with zeros after the end of each sequence: Y itself if there is no such place."""
+        xp = self.ops.xp
+        time, batch = self.shape[:2]
+        if Y.shape[:2] != (time, batch):
+            raise ValueError(
+                f"expected an array of shape ({time}, {batch}, ...), the time steps and "
+                f"sequences of the Padded, got {Y.shape}"
+            )
+        size_at_t = self.order[0]
+        # Only asked on the host: on a GPU the answer would have to be waited for.
+        if isinstance(size_at_t, numpy.ndarray) and (size_at_t == batch).all():
+            return Y
+        is_row = xp.arange(batch)[None, :] < size_at_t[:, None]
+        return xp.where(is_row.reshape((time, batch) + (1,) * (Y.ndim - 2)), Y, 0)
+
+
+class PaddedAsArray2d(PaddedAsArray):
+    """The data of a Padded as (time * batch, width)."""
+
+    def enter(self, X):
+        return _merge_batch(X.data)
+
+    def leave(self, Y):
+        return super().leave(Y.reshape((*self.shape[:2], *Y.shape[1:])))
+
+    def enter_gradient(self, dY):
+        return _merge_batch(super().enter_gradient(dY))
+
+    def leave_gradient(self, dX):
+        return super().leave_gradient(dX.reshape(self.shape))
+
+
+def _merge_batch(data):
+    time, batch, *trailing = data.shape
+    return data.reshape((time * batch, *trailing))
+
+
+# ---- for children that take a list --------------------------------------------------
+
+
+class RaggedAsList(Conversion):
+    """One array for each sequence of a Ragged: views of its rows."""
+
+    def __init__(self, ops: Ops, X: Ragged):
+        super().__init__(ops, X)
+        self.lengths = X.lengths
+
+    def enter(self, X):
+        return self.ops.unflatten(X.dataXd, self.lengths)
+
+    def leave(self, Ys):
+        return Ragged(self.ops.flatten(Ys), self.lengths)
+
+
+class PaddedAsList(Conversion):
+    """The sequences of a Padded, in their original order."""
+
+    def enter(self, X):
+        return self.ops.padded2list(X)
+
+    def leave(self, Ys):
+        return self.ops.list2padded(Ys)
+
+
+# ---- for children that take a Ragged ------------------------------------------------
+
+
+class ListAsRagged(Conversion):
+    """Sequences end to end, with their lengths."""
+
+    def __init__(self, ops: Ops, X: Sequence[ArrayXd]):
+        super().__init__(ops, X)
+        self.lengths = sequence_lengths(ops, X)
+        self.trailing = tuple(X[0].shape[1:]) if len(X) else None
+
+    def enter(self, X):
+        return Ragged(self.ops.flatten(X), self.lengths)
+
+    def leave(self, Y):
+        return self.ops.unflatten(Y.dataXd, Y.lengths)
+
+    def leave_gradient(self, dX):
+        if self.trailing is None:
+            return []
+        rows = dX.data.reshape((dX.data.shape[0], *self.trailing))
+        return self.ops.unflatten(rows, self.lengths)
+
+
+class PaddedAsRagged(Conversion):
+    """The sequences of a Padded end to end, in their original order."""
+
+    def enter(self, X):
+        Xs = self.ops.padded2list(X)
+        return Ragged(self.ops.flatten(Xs), sequence_lengths(self.ops, Xs))
+
+    def leave(self, Y):
+        return self.ops.list2padded(self.ops.unflatten(Y.dataXd, Y.lengths))
+
+
+class PairAsRagged(Conversion):
+    """A tuple (data, lengths), the fields of a Ragged."""
+
+    def enter(self, X):
+        return Ragged(*X)
+
+    def leave(self, Y):
+        return (Y.dataXd, Y.lengths)
+
+
+# ---- for children that take a Padded ------------------------------------------------
+
+
+class ListAsPadded(Conversion):
+    """Sequences side by side, the longest first."""
+
+    def enter(self, X):
+        return self.ops.list2padded(X)
+
+    def leave(self, Y):
+        return self.ops.padded2list(Y)
+
+
+class RaggedAsPadded(Conversion):
+    """The sequences of a Ragged side by side, the longest first."""
+
+    def __init__(self, ops: Ops, X: Ragged):
+        super().__init__(ops, X)
+        self.lengths = X.lengths
+        self.leave_rows_of_X = ragged_maker(X)
+
+    def enter(self, X):
+        # A Padded has a width, which 1-d data only have as the Ragged's 2-d data.
+        data = X.dataXd if len(X.data_shape) > 2 else X.data
+        return self.ops.list2padded(self.ops.unflatten(data, self.lengths))
+
+    def leave(self, Y):
+        return Ragged(self.ops.flatten(self.ops.padded2list(Y)), self.lengths)
+
+    def leave_gradient(self, dX):
+        return self.leave_rows_of_X(self.leave(dX).data)
+
+
+class ArrayAsPadded(Conversion):
+    """An array (time, batch, ...) of sequences that are all equally long."""
+
+    def __init__(self, ops: Ops, X: ArrayXd):
+        super().__init__(ops, X)
+        if X.ndim < 2:
+            raise IndexError(f"expected an array of shape (time, batch, ...), got {X.shape}")
+        time, batch = X.shape[:2]
+        self.order = (
+            ops.xp.full((time,), batch, dtype="int32"),
+            ops.xp.full((batch,), time, dtype="int32"),
+            ops.xp.arange(batch),
+        )
+
+    def enter(self, X):
+        return Padded(X, *self.order)
+
+    def leave(self, Y):
+        return Y.data
+
+
+class FieldsAsPadded(Conversion):
+    """A tuple of the four fields of a Padded."""
+
+    def enter(self, X):
+        return Padded(*X)
+
+    def leave(self, Y):
+        return (Y.data, Y.size_at_t, Y.lengths, Y.indices)

@@ -1,0 +1,39 @@
+from typing import Callable, Optional, Tuple, TypeVar, Union
+
+from ..config import registry
+from ..model import Model
+from ..types import Array2d, List2d, Padded, Ragged
+from .sequence_conversion import (
+    ConversionTable,
+    ListAsArray,
+    PaddedAsArray2d,
+    RaggedAsArray2d,
+    convert_init,
+)
+from .with_array import forward_padded, wrapper
+
+SeqT = TypeVar("SeqT", bound=Union[Padded, Ragged, List2d, Array2d])
+
+CONVERSIONS: ConversionTable = (
+    (Ragged, RaggedAsArray2d),
+    (Padded, PaddedAsArray2d),
+    ((list, tuple), ListAsArray),
+)
+
+
+@registry.layers("with_array2d.v1")
+def with_array2d(layer: Model[Array2d, Array2d], pad: int = 0) -> Model[SeqT, SeqT]:
+    """Run a layer that takes one 2-d array on batches of sequences.
+
+    As with_array, but the layer gets 2-d data of every Ragged, and the data of a Padded
+    as (time * batch, width), which dense layers need. An array is passed on as it is.
+    """
+    return wrapper(layer, pad, forward, init)
+
+
+def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
+    return forward_padded(CONVERSIONS, model, X, is_train)
+
+
+def init(model: Model[SeqT, SeqT], X: Optional[SeqT] = None, Y: Optional[SeqT] = None) -> None:
+    convert_init(CONVERSIONS, model, X, Y)
