@@ -167,6 +167,8 @@ struct Finish {
     const T* bias;
     bool relu;
 
+    // Gradients are added up this way, often over a depth of a few rows only.
+    bool only_adds() const { return alpha == 1 && beta == 1 && !bias && !relu; }
     Finish at(ptrdiff_t column) const {
         return {alpha, beta, bias ? bias + column : nullptr, relu};
     }
@@ -238,6 +240,17 @@ static void tile(const T* A, ptrdiff_t lda, const T* B, ptrdiff_t ldb, int64_t K
         }
     }
 
+    if (last == L && finish.only_adds()) {
+        THINC_UNROLL
+        for (int i = 0; i < ROWS; i++) {
+            THINC_UNROLL
+            for (int v = 0; v < VECTORS; v++) {
+                T* const c = C + i * ldc + v * L;
+                store<T>(c, load(c) + sums[i][v]);
+            }
+        }
+        return;
+    }
     THINC_UNROLL
     for (int v = 0; v < VECTORS; v++) {
         const int n = v + 1 < VECTORS ? L : last;
@@ -285,34 +298,61 @@ static void transposed_tile(const T* W, ptrdiff_t ldw, const T* X, int64_t K, T*
     }
 }
 
-// LANES dot products of x (K,) with rows of W (count, K), 0 < count <= LANES.
-// Lane i of the result is for row i.
-template <typename T>
-THINC_INLINE V<T> dot_tile(const T* x, const T* W, ptrdiff_t ldw, int count, int64_t K) {
+// Sums of LANES products along K: of XROWS rows of x with LANES / XROWS rows of W.
+// Lane i * LANES / XROWS + j is for rows i of x and j of W.
+template <typename T, int XROWS>
+THINC_INLINE V<T> dots(const T* x, ptrdiff_t ldx, const T* const* w, int64_t K) {
     constexpr int L = LANES<T>;
+    constexpr int WROWS = L / XROWS;
     V<T> sums[L];
-    const T* w[L];
     THINC_UNROLL
-    for (int i = 0; i < L; i++) {
-        sums[i] = V<T>{};
-        w[i] = W + (i < count ? i : count - 1) * ldw;  // rows past the last repeat it
-    }
+    for (int i = 0; i < L; i++) sums[i] = V<T>{};
     int64_t k = 0;
     for (; k + L <= K; k += L) {
-        const V<T> xk = load(x + k);
+        V<T> xk[XROWS];
         THINC_UNROLL
-        for (int i = 0; i < L; i++) sums[i] += xk * load(w[i] + k);
+        for (int i = 0; i < XROWS; i++) xk[i] = load(x + i * ldx + k);
+        THINC_UNROLL
+        for (int j = 0; j < WROWS; j++) {
+            const V<T> wk = load(w[j] + k);
+            THINC_UNROLL
+            for (int i = 0; i < XROWS; i++) sums[i * WROWS + j] += xk[i] * wk;
+        }
     }
     if (k < K) {
         const int rest = static_cast<int>(K - k);
-        const V<T> xk = load_first(x + k, rest);
+        V<T> xk[XROWS];
         THINC_UNROLL
-        for (int i = 0; i < L; i++) sums[i] += xk * load_first(w[i] + k, rest);
+        for (int i = 0; i < XROWS; i++) xk[i] = load_first(x + i * ldx + k, rest);
+        THINC_UNROLL
+        for (int j = 0; j < WROWS; j++) {
+            const V<T> wk = load_first(w[j] + k, rest);
+            THINC_UNROLL
+            for (int i = 0; i < XROWS; i++) sums[i * WROWS + j] += xk[i] * wk;
+        }
     }
-    // Reduce all rows at once: exchange as in a transposition, add, and half of
-    // the vectors are left.
     reduce<T>(sums);
     return sums[0];
+}
+
+// y[i], lane j: product of row i of x (XROWS, K) with row j of W (count, K),
+// 0 < count <= LANES. Two rows of x at a time load W half as often.
+template <typename T, int XROWS>
+static void dot_tile(V<T>* y, const T* x, ptrdiff_t ldx, const T* W, ptrdiff_t ldw, int count,
+                     int64_t K) {
+    constexpr int L = LANES<T>;
+    const T* w[L];
+    THINC_UNROLL
+    for (int j = 0; j < L; j++) w[j] = W + (j < count ? j : count - 1) * ldw;  // repeats the last
+    if constexpr (XROWS == 1) {
+        y[0] = dots<T, 1>(x, ldx, w, K);
+    } else {
+        V<T> a = dots<T, 2>(x, ldx, w, K);
+        V<T> b = dots<T, 2>(x, ldx, w + L / 2, K);
+        exchange<T, L / 2>(a, b, std::make_integer_sequence<int, L>());
+        y[0] = a;
+        y[1] = b;
+    }
 }
 
 }  // namespace products

@@ -1,0 +1,420 @@
+// The ways to walk over a matrix product, and the choice between them.
+//
+// A product is planned by estimated cost, since shapes differ by orders of
+// magnitude: one row of a network at run time, thousands in training.
+//   packed      B is copied into strips as wide as a tile; A is used in place.
+//               The choice when there are many rows. A B with unit column stride
+//               and few rows is used in place too.
+//   transposed  few rows, B = W^T with W (N, K) contiguous along K: copying W
+//               would cost as much as the product, so A is copied instead.
+//   dots        a handful of rows (or of columns), both operands contiguous
+//               along K.
+#pragma once
+#include "gemm_pack.hpp"
+
+namespace thinc {
+namespace THINC_LEVEL {
+namespace products {
+
+// ---- tiles by size -----------------------------------------------------------
+
+template <typename T>
+using Tile = void (*)(const T*, ptrdiff_t, const T*, ptrdiff_t, int64_t, T*, ptrdiff_t, int,
+                      const Finish<T>&);
+
+template <typename T, int VECTORS, bool K_IS_UNIT, int... R>
+static const Tile<T>* tiles_up_to(std::integer_sequence<int, R...>) {
+    static constexpr Tile<T> table[] = {tile<T, R + 1, VECTORS, K_IS_UNIT>...};
+    return table;
+}
+
+// Tiles with one or two rows are made wider, or they would wait for each other's
+// additions.
+constexpr int widest_tile(int64_t rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : MAX_VECTORS; }
+
+template <typename T, bool K_IS_UNIT>
+static const Tile<T>* tiles(int vectors) {
+    switch (vectors) {
+        case 1: return tiles_up_to<T, 1, K_IS_UNIT>(std::make_integer_sequence<int, MAX_ROWS>());
+        case 2: return tiles_up_to<T, 2, K_IS_UNIT>(std::make_integer_sequence<int, MAX_ROWS>());
+        case 4: return tiles_up_to<T, 4, K_IS_UNIT>(std::make_integer_sequence<int, 3>());
+        default: return tiles_up_to<T, 8, K_IS_UNIT>(std::make_integer_sequence<int, 1>());
+    }
+}
+
+// ---- the product, as a task --------------------------------------------------
+
+// C (M, groups * N): group g's columns are A @ B_g, B_g starting group_stride
+// after B_(g-1). Plain products have one group; maxout has one per piece, so
+// that its pieces come out in separate blocks of columns.
+template <typename T>
+struct Product {
+    Matrix<T> A, B;
+    int64_t M, N, K;
+    int64_t groups;
+    ptrdiff_t group_stride;
+    Finish<T> finish;
+
+    Product rows(int64_t first, int64_t count) const {
+        Product part = *this;
+        part.A.data = A.at(first, 0);
+        part.M = count;
+        return part;
+    }
+};
+
+// Where the results go, and what is done with them while they are in cache.
+template <typename T>
+struct PlainOutput {
+    T* C;
+    ptrdiff_t ldc;
+
+    static constexpr bool has_second_pass = false;
+    T* rows(int64_t first) const { return C + first * ldc; }
+    void done(int64_t, int64_t, int64_t, int64_t) const {}
+};
+
+// ---- packed ------------------------------------------------------------------
+
+constexpr int64_t K_BLOCK = 256;            // depth of a tile's loop
+constexpr int64_t PANEL_BYTES = 512 << 10;  // of B in one pass over A's rows: half an L2 cache
+constexpr int64_t PACKED_BYTES = 2 << 20;   // of packed B altogether
+constexpr int64_t BLOCK_BYTES = 192 << 10;  // of C between the first and the second pass
+constexpr int64_t IN_PLACE_ROWS = 64;       // up to which copying B does not pay
+
+// Rows of C that are finished, second pass included, before the next ones begin.
+template <typename T>
+static int64_t block_rows(int64_t columns) {
+    const int64_t fitting = BLOCK_BYTES / static_cast<int64_t>(sizeof(T)) / larger(1, columns);
+    return larger(4, fitting / MAX_ROWS) * MAX_ROWS;
+}
+
+template <typename T> constexpr int64_t TRANSPOSED_ROWS = 4 * LANES<T>;  // the same, transposed
+
+// Elements in the largest block of at most so many columns.
+template <typename T>
+static int64_t block_capacity(int64_t columns) {
+    return larger(BLOCK_BYTES / static_cast<int64_t>(sizeof(T)),
+                  columns * larger(4 * MAX_ROWS, TRANSPOSED_ROWS<T>));
+}
+
+// A strip of B, one tile wide.
+template <typename T>
+struct Strip {
+    const T* data;
+    ptrdiff_t ld;
+    int64_t column;  // of C
+    int vectors, last;
+};
+
+// Lists the strips of `columns` columns of one group and packs those that
+// cannot be read in place: all, or only a last, incomplete vector.
+template <typename T>
+static Strip<T>* make_strips(Strip<T>* strips, T*& packed, Matrix<T> B, int64_t depth,
+                             int64_t columns, int64_t first_column, bool in_place, int widest) {
+    constexpr int L = LANES<T>;
+    for (int64_t j = 0; j < columns;) {
+        int64_t vectors = widest;
+        while (vectors > 1 && vectors > ceil_div(columns - j, L)) vectors /= 2;
+        if (in_place && columns - j < vectors * L && vectors > 1) vectors /= 2;
+        const int64_t width = smaller(vectors * L, columns - j);
+        const int last = static_cast<int>(width - (vectors - 1) * L);
+        const Matrix<T> part = {B.at(0, j), B.row_stride, B.column_stride};
+        *strips = {part.data, part.row_stride, first_column + j, static_cast<int>(vectors), last};
+        if (!in_place || last < L) {
+            const ptrdiff_t ld = vectors * L;
+            for (int64_t v = 0; v < vectors; v++)
+                pack_strip<T>(packed + v * L, ld, {part.at(0, v * L), B.row_stride, B.column_stride},
+                              v + 1 < vectors ? L : last, depth);
+            strips->data = packed;
+            strips->ld = ld;
+            packed += depth * ld;
+        }
+        strips++;
+        j += width;
+    }
+    return strips;
+}
+
+// Rows of A as a tile takes them, copied to `copy` if they cannot be used in
+// place: because no stride is 1, or because rows that lie a multiple of the
+// cache's period apart would evict each other.
+template <typename T>
+struct TileRows {
+    const T* data;
+    ptrdiff_t ld;
+    bool k_is_unit;
+};
+
+template <typename T>
+static TileRows<T> tile_rows(Matrix<T> A, int64_t rows, int64_t depth, int64_t uses, T* copy) {
+    constexpr ptrdiff_t LD = K_BLOCK + 64 / sizeof(T);
+    if (A.column_stride == 1) {
+        const bool collides = (A.row_stride * sizeof(T)) % 1024 == 0;
+        if (!collides || rows <= 4 || uses < 2) return {A.data, A.row_stride, true};
+        for (int64_t i = 0; i < rows; i++)
+            std::memcpy(copy + i * LD, A.at(i, 0), depth * sizeof(T));
+    } else if (A.row_stride == 1) {
+        return {A.data, A.column_stride, false};
+    } else {
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t k = 0; k < depth; k++) copy[i * LD + k] = *A.at(i, k);
+    }
+    return {copy, LD, true};
+}
+
+// One block of rows times the listed strips, of which depth [k, k + depth) is used.
+template <typename T>
+static void multiply_block(Matrix<T> A, int64_t M, T* C, ptrdiff_t ldc, const Strip<T>* strips,
+                           const Strip<T>* strips_end, int64_t k, int64_t depth,
+                           const Finish<T>& finish) {
+    alignas(64) T copy[MAX_ROWS * (K_BLOCK + 64 / sizeof(T))];
+    const int64_t tile_count = ceil_div(M, MAX_ROWS);
+    for (int64_t t = 0, i = 0; t < tile_count; t++) {
+        // Sizes that differ by one at most: a last tile of one row would be slow.
+        const int64_t rows = ceil_div(M - i, tile_count - t);
+        const TileRows<T> a = tile_rows<T>({A.at(i, 0), A.row_stride, A.column_stride}, rows, depth,
+                                           strips_end - strips, copy);
+        for (const Strip<T>* s = strips; s != strips_end; s++) {
+            const Tile<T>* by_rows = a.k_is_unit ? tiles<T, true>(s->vectors) : tiles<T, false>(s->vectors);
+            by_rows[rows - 1](a.data, a.ld, s->data + k * s->ld, s->ld, depth,
+                              C + i * ldc + s->column, ldc, s->last, finish.at(s->column));
+        }
+        i += rows;
+    }
+}
+
+// False if there was no memory; then nothing has been written.
+template <typename T, typename Output>
+static bool multiply_packed(const Product<T>& p, const Output& out) {
+    constexpr int L = LANES<T>;
+    constexpr int64_t SIZE = sizeof(T);
+    const bool in_place = p.B.column_stride == 1 && p.M <= IN_PLACE_ROWS;
+    const int widest = in_place ? widest_tile(p.M) : MAX_VECTORS;
+
+    // Blocks of K are equal. What needs a second pass gets all of K at once.
+    const int64_t k_block = larger(1, ceil_div(p.K, larger(1, ceil_div(p.K, K_BLOCK))));
+    const int64_t depth = Output::has_second_pass ? larger(1, p.K) : smaller(larger(1, p.K), 4 * k_block);
+    int64_t columns = smaller(PANEL_BYTES / SIZE / k_block, PACKED_BYTES / SIZE / depth);
+    columns = larger(1, columns / (MAX_VECTORS * L)) * MAX_VECTORS * L;
+    if (p.groups > 1 || in_place) columns = p.N;
+    columns = smaller(columns, p.N);
+    const int64_t vectors = ceil_div(columns, L);
+
+    const std::size_t packed_bytes =
+        in_place ? (p.N % L ? p.groups * depth * L * SIZE : 0) : p.groups * vectors * depth * L * SIZE;
+    const std::size_t strip_bytes = p.groups * (vectors + 1) * sizeof(Strip<T>);
+    alignas(64) unsigned char small[4096];
+    const bool fits = packed_bytes + strip_bytes <= sizeof small;
+    Scratch scratch(fits ? 0 : packed_bytes + strip_bytes);
+    unsigned char* memory = fits ? small : scratch.template get<unsigned char>();
+    if (!memory) return false;
+    Strip<T>* const strips = reinterpret_cast<Strip<T>*>(memory + packed_bytes);
+
+    const int64_t row_block = block_rows<T>(p.groups * columns);
+    for (int64_t k0 = 0; k0 == 0 || k0 < p.K; k0 += depth) {
+        const int64_t k1 = smaller(p.K, k0 + depth);
+        for (int64_t j = 0; j < p.N; j += columns) {
+            const int64_t width = smaller(columns, p.N - j);
+            T* packed = reinterpret_cast<T*>(memory);
+            Strip<T>* end = strips;
+            for (int64_t g = 0; g < p.groups; g++) {
+                const Matrix<T> B = {p.B.at(k0, j) + g * p.group_stride, p.B.row_stride, p.B.column_stride};
+                end = make_strips<T>(end, packed, B, k1 - k0, width, g * p.N + j, in_place, widest);
+            }
+            for (int64_t i = 0; i < p.M; i += row_block) {
+                const int64_t rows = smaller(row_block, p.M - i);
+                T* const C = out.rows(i);
+                for (int64_t k = k0; k == k0 || k < k1; k += k_block) {
+                    const int64_t k_end = smaller(k1, k + k_block);
+                    Finish<T> finish = p.finish;
+                    if (k > 0) finish.beta = 1;
+                    if (k_end < p.K) finish.bias = nullptr, finish.relu = false;
+                    multiply_block<T>({p.A.at(i, k), p.A.row_stride, p.A.column_stride}, rows, C,
+                                      out.ldc, strips, end, k - k0, k_end - k, finish);
+                }
+                if (k1 == p.K) out.done(i, rows, j, width);
+            }
+        }
+    }
+    return true;
+}
+
+// ---- transposed --------------------------------------------------------------
+
+constexpr int64_t TRANSPOSED_DEPTH = 512;
+
+// B is unit along K and N >= TRANSPOSED_COLUMNS. Columns left over go to the
+// packed product, where they are cheap to copy.
+template <typename T, typename Output>
+static bool multiply_transposed(const Product<T>& p, const Output& out) {
+    constexpr int L = LANES<T>;
+    constexpr int COLUMNS = TRANSPOSED_COLUMNS<T>;
+    const int64_t k_block = larger(1, ceil_div(p.K, ceil_div(p.K, TRANSPOSED_DEPTH)));
+    const int64_t row_block = TRANSPOSED_ROWS<T>;
+    const int64_t columns = p.N / COLUMNS * COLUMNS;
+    Scratch scratch((smaller(row_block, ceil_div(p.M, L) * L) + COLUMNS) * (k_block + 16) * sizeof(T));
+    T* const X = scratch.template get<T>();
+    if (!X) return false;
+    T* const copy = X + smaller(row_block, ceil_div(p.M, L) * L) * k_block;
+    const bool collides = (p.B.column_stride * sizeof(T)) % 1024 == 0 && p.M > L;
+
+    for (int64_t i = 0; i < p.M; i += row_block) {
+        const int64_t rows = smaller(row_block, p.M - i);
+        T* const C = out.rows(i);
+        for (int64_t k = 0; k < p.K; k += k_block) {
+            const int64_t depth = smaller(k_block, p.K - k);
+            for (int64_t r = 0; r < rows; r += L)
+                pack_strip<T>(X + r * depth, L, {p.A.at(i + r, k), p.A.column_stride, p.A.row_stride},
+                              static_cast<int>(smaller(L, rows - r)), depth);
+            Finish<T> finish = p.finish;
+            if (k > 0) finish.beta = 1;
+            if (k + depth < p.K) finish.bias = nullptr, finish.relu = false;
+            for (int64_t g = 0; g < p.groups; g++) {
+                for (int64_t j = 0; j < columns; j += COLUMNS) {
+                    const T* W = p.B.at(k, j) + g * p.group_stride;
+                    ptrdiff_t ldw = p.B.column_stride;
+                    if (collides) {
+                        for (int64_t c = 0; c < COLUMNS; c++)
+                            std::memcpy(copy + c * (k_block + 16), W + c * ldw, depth * sizeof(T));
+                        W = copy;
+                        ldw = k_block + 16;
+                    }
+                    for (int64_t r = 0; r < rows; r += L)
+                        transposed_tile<T>(W, ldw, X + r * depth, depth, C + r * out.ldc + g * p.N + j,
+                                           out.ldc, static_cast<int>(smaller(L, rows - r)),
+                                           finish.at(g * p.N + j));
+                }
+            }
+        }
+        if (columns < p.N) {
+            for (int64_t g = 0; g < p.groups; g++) {
+                Product<T> rest = p.rows(i, rows);
+                rest.groups = 1;
+                rest.N = p.N - columns;
+                rest.B.data = p.B.at(0, columns) + g * p.group_stride;
+                rest.finish = p.finish.at(g * p.N + columns);
+                if (!multiply_packed(rest, PlainOutput<T>{C + g * p.N + columns, out.ldc})) return false;
+            }
+        }
+        out.done(i, rows, 0, p.N);
+    }
+    return true;
+}
+
+// ---- dots --------------------------------------------------------------------
+
+// Both operands are unit along K. LANES rows of B at a time against every row of A.
+template <typename T, typename Output>
+static void multiply_dots(const Product<T>& p, const Output& out) {
+    constexpr int L = LANES<T>;
+    const int64_t row_block = block_rows<T>(p.groups * p.N);
+    for (int64_t first = 0; first < p.M; first += row_block) {
+        const int64_t rows = smaller(row_block, p.M - first);
+        T* const C = out.rows(first);
+        for (int64_t g = 0; g < p.groups; g++) {
+            for (int64_t j = 0; j < p.N; j += L) {
+                const int count = static_cast<int>(smaller(L, p.N - j));
+                const int64_t column = g * p.N + j;
+                const T* W = p.B.at(0, j) + g * p.group_stride;
+                const V<T> bias = bias_vector(p.finish.bias ? p.finish.bias + column : nullptr, count);
+                for (int64_t i = 0; i < rows; i += 2) {
+                    V<T> sums[2];
+                    const bool pair = i + 1 < rows;
+                    const auto tile = pair ? dot_tile<T, 2> : dot_tile<T, 1>;
+                    tile(sums, p.A.at(first + i, 0), p.A.row_stride, W, p.B.column_stride, count, p.K);
+                    T* const c = C + i * out.ldc + column;
+                    finish_vector(c, sums[0], count, bias, p.finish);
+                    if (pair) finish_vector(c + out.ldc, sums[1], count, bias, p.finish);
+                }
+            }
+        }
+        out.done(first, rows, 0, p.N);
+    }
+}
+
+// The same with the roles swapped, for few columns.
+template <typename T, typename Output>
+static void multiply_column_dots(const Product<T>& p, const Output& out) {
+    constexpr int L = LANES<T>;
+    for (int64_t i = 0; i < p.M; i += L) {
+        const int count = static_cast<int>(smaller(L, p.M - i));
+        T* const C = out.rows(i);
+        for (int64_t g = 0; g < p.groups; g++) {
+            for (int64_t j = 0; j < p.N; j++) {
+                const T* x = p.B.at(0, j) + g * p.group_stride;
+                const int64_t column = g * p.N + j;
+                V<T> sum;
+                dot_tile<T, 1>(&sum, x, 0, p.A.at(i, 0), p.A.row_stride, count, p.K);
+                const T bias = p.finish.bias ? p.finish.bias[column] : T(0);
+                if (out.ldc == 1) {
+                    finish_vector(C, sum, count, splat(bias), p.finish);
+                    continue;
+                }
+                for (int r = 0; r < count; r++) {
+                    T* c = C + r * out.ldc + column;
+                    T y = sum[r] * p.finish.alpha + bias;
+                    if (p.finish.beta != 0) y += *c * p.finish.beta;
+                    *c = p.finish.relu && y <= 0 ? T(0) : y;
+                }
+            }
+        }
+        out.done(i, count, 0, p.N);
+    }
+}
+
+// ---- without scratch memory --------------------------------------------------
+
+// What is left when the system has no memory for a copy.
+template <typename T, typename Output>
+static void multiply_plainly(const Product<T>& p, const Output& out) {
+    for (int64_t i = 0; i < p.M; i++) {
+        T* const C = out.rows(i);
+        for (int64_t j = 0; j < p.groups * p.N; j++) {
+            const T* b = p.B.at(0, j % p.N) + j / p.N * p.group_stride;
+            T sum = 0;
+            for (int64_t k = 0; k < p.K; k++) sum += *p.A.at(i, k) * b[k * p.B.row_stride];
+            sum *= p.finish.alpha;
+            if (p.finish.beta != 0) sum += C[j] * p.finish.beta;
+            if (p.finish.bias) sum += p.finish.bias[j];
+            C[j] = p.finish.relu && sum <= 0 ? T(0) : sum;
+        }
+        out.done(i, 1, 0, p.N);
+    }
+}
+
+// ---- the choice --------------------------------------------------------------
+
+// Estimates in multiply-adds of a vector. Constants are measured, not derived:
+// transposing L vectors in registers takes about 5 of them a vector.
+template <typename T, typename Output>
+static void multiply(Product<T> p, const Output& out) {
+    constexpr int L = LANES<T>;
+    if (p.M == 0 || p.N == 0) return;
+    if (p.finish.alpha == 0) p.K = 0;  // as BLAS: A and B are not looked at
+
+    // A single row or column may call its stride what it likes.
+    if (p.M == 1 && p.A.column_stride == 1) p.A.row_stride = p.K;
+    const bool a_dots = p.A.column_stride == 1, b_dots = p.B.row_stride == 1;
+    const int64_t a_vectors = ceil_div(p.M, L), b_vectors = ceil_div(p.N, L) * p.groups;
+    const int64_t columns = p.N * p.groups;
+    const int64_t dot = ceil_div(p.K, L) * L + 3 * L;
+
+    const bool in_place = p.B.column_stride == 1 && p.M <= IN_PLACE_ROWS;
+    const int64_t copying = in_place ? 0 : p.B.column_stride == 1 ? 2 : b_dots ? 5 : 2 * L;
+    const int64_t packed = p.K * b_vectors * (larger(p.M, in_place ? 1 : 3) + copying) + 100;
+    const int64_t transposed = b_dots && p.N >= TRANSPOSED_COLUMNS<T> && p.K > 0
+        ? a_vectors * (p.K * (columns + (a_dots ? 5 : 2 * L)) + 5 * columns) + 100 : INT64_MAX;
+    const int64_t dots = a_dots && b_dots ? p.M * b_vectors * dot : INT64_MAX;
+    const int64_t column_dots = a_dots && b_dots ? columns * a_vectors * (dot + 2 * L) : INT64_MAX;
+
+    const int64_t best = smaller(smaller(packed, transposed), smaller(dots, column_dots));
+    if (best == dots) return multiply_dots(p, out);
+    if (best == column_dots) return multiply_column_dots(p, out);
+    const bool done = best == transposed ? multiply_transposed(p, out) : multiply_packed(p, out);
+    if (!done) multiply_plainly(p, out);
+}
+
+}  // namespace products
+}  // namespace THINC_LEVEL
+}  // namespace thinc
