@@ -143,9 +143,15 @@ struct KernelTable {
     void (*dropout_mask)(float* mask, int64_t N, double drop, uint32_t* key, int* pos);
 };
 
-// The tables that this build has, best last; and the one chosen for this machine.
-// THINC_CPU_LEVEL=baseline|avx2|avx512|neon forces one that the machine supports.
-const KernelTable* const* kernel_tables(int* count);
-bool level_is_supported(const KernelTable* table);
+// One instruction-set level of this build. Its table may only be asked for
+// where the machine supports the level: even filling it may use its instructions.
+struct Level {
+    const char* name;
+    bool (*is_supported)();
+    const KernelTable* (*table)();
+};
+
+// All levels that were compiled in, the most general first.
+const Level* levels(int* count);
 
 }  // namespace thinc

@@ -1,0 +1,1237 @@
+"""NumpyOps: the CPU backend. Checks and dispatch; the loops are in cpu/*.hpp.
+
+Each method takes the compiled path for float32 and float64 arrays (copied first if
+they are strided) and hands everything else to the generic Ops, which means the same.
+Kernels run without the GIL once the work is worth releasing it.
+"""
+cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.math cimport sqrt
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from numpy cimport (
+    NPY_DOUBLE,
+    NPY_FLOAT,
+    NPY_INT32,
+    NPY_UINT32,
+    NPY_UINT64,
+    PyArray_DATA,
+    PyArray_DIMS,
+    PyArray_EMPTY,
+    PyArray_NDIM,
+    PyArray_SIZE,
+    PyArray_STRIDES,
+    PyArray_TYPE,
+    ndarray,
+    npy_intp,
+)
+
+from .cpu_kernels cimport (
+    IDENTITY,
+    RELU,
+    SIGMOID,
+    TANH,
+    Activation,
+    Kernels,
+    KernelTable,
+    kernels,
+)
+
+import numpy
+
+from ..config import registry
+from . import cpu_kernels
+from .ops import Ops
+
+cnp.import_array()
+
+# Below this many multiplications (or elements) a call keeps the GIL: releasing it costs
+# more than other threads could use.
+cdef int64_t RELEASE_GIL_ABOVE = 20000
+# Products with more multiplications than this go to NumPy's BLAS. Measured by
+# benchmarks/sgemm.py: up to here our kernel is at least as fast.
+cdef int64_t BLAS_ABOVE = 1 << 62
+
+# Name of an activation -> its place in Kernels.values, and whether its slope takes Y.
+ACTIVATIONS = {
+    "sigmoid": 0,
+    "relu": 1,
+    "clipped_linear": 2,
+    "swish": 3,
+    "hard_swish": 4,
+    "hard_swish_mobilenet": 5,
+    "dish": 6,
+    "gelu": 7,
+    "gelu_approx": 8,
+    "mish": 9,
+    "tanh": 10,
+    "identity": 11,
+}
+
+
+# ---- arrays -----------------------------------------------------------------
+
+
+cdef inline bint is_float(ndarray X) noexcept:
+    cdef int t = PyArray_TYPE(X)
+    return t == NPY_FLOAT or t == NPY_DOUBLE
+
+
+cdef inline ndarray floats(object X):
+    """X if it is a C-contiguous float32 or float64 array, else a contiguous copy of such
+    an array, else None."""
+    if not cnp.PyArray_Check(X) or not is_float(X):
+        return None
+    if cnp.PyArray_ISCARRAY_RO(X):
+        return X
+    return cnp.PyArray_FROM_OTF(
+        X, PyArray_TYPE(X), cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_ENSUREARRAY
+    )
+
+
+cdef inline ndarray floats_like(object X, ndarray other, int ndim):
+    """floats(X) if it has other's dtype and `ndim` dimensions, else None."""
+    cdef ndarray result = floats(X)
+    if (
+        result is None
+        or PyArray_TYPE(result) != PyArray_TYPE(other)
+        or PyArray_NDIM(result) != ndim
+    ):
+        return None
+    return result
+
+
+cdef inline ndarray writable_floats(object X):
+    """X if a kernel can write into it as it is, else None."""
+    if cnp.PyArray_Check(X) and is_float(X) and cnp.PyArray_ISCARRAY(X):
+        return X
+    return None
+
+
+cdef inline ndarray empty1(npy_intp a, int typenum):
+    return PyArray_EMPTY(1, &a, typenum, 0)
+
+
+cdef inline ndarray empty2(npy_intp a, npy_intp b, int typenum):
+    cdef npy_intp dims[2]
+    dims[0] = a
+    dims[1] = b
+    return PyArray_EMPTY(2, dims, typenum, 0)
+
+
+cdef inline ndarray empty3(npy_intp a, npy_intp b, npy_intp c, int typenum):
+    cdef npy_intp dims[3]
+    dims[0] = a
+    dims[1] = b
+    dims[2] = c
+    return PyArray_EMPTY(3, dims, typenum, 0)
+
+
+cdef inline ndarray empty_like(ndarray X):
+    return PyArray_EMPTY(PyArray_NDIM(X), PyArray_DIMS(X), PyArray_TYPE(X), 0)
+
+
+cdef inline bint same_shape(ndarray A, ndarray B) noexcept:
+    cdef int i
+    if PyArray_NDIM(A) != PyArray_NDIM(B):
+        return False
+    for i in range(PyArray_NDIM(A)):
+        if PyArray_DIMS(A)[i] != PyArray_DIMS(B)[i]:
+            return False
+    return True
+
+
+cdef inline float* f32(ndarray X) noexcept:
+    return <float*>PyArray_DATA(X)
+
+
+cdef inline double* f64(ndarray X) noexcept:
+    return <double*>PyArray_DATA(X)
+
+
+cdef inline int32_t* i32(ndarray X) noexcept:
+    return <int32_t*>PyArray_DATA(X)
+
+
+cdef inline uint32_t* u32(ndarray X) noexcept:
+    return <uint32_t*>PyArray_DATA(X)
+
+
+# ---- activations ------------------------------------------------------------
+
+
+cdef ndarray apply_values(int which, object X, bint inplace, tuple params):
+    """f(X) for a float array in any layout; None if X is for the generic code."""
+    cdef ndarray x = floats(X)
+    cdef ndarray y
+    cdef float p32[4]
+    cdef double p64[4]
+    cdef int64_t n
+    if x is None:
+        return None
+    if inplace:
+        if writable_floats(X) is None:
+            return None  # strided or read-only: the generic code stores or refuses
+        y = x
+    else:
+        y = empty_like(x)
+    n = PyArray_SIZE(x)
+    fill_params(params, p32, p64)
+    cdef const KernelTable* k = kernels()
+    if PyArray_TYPE(x) == NPY_FLOAT:
+        if n < RELEASE_GIL_ABOVE:
+            k.f32.values[which](f32(y), f32(x), n, p32)
+        else:
+            with nogil:
+                k.f32.values[which](f32(y), f32(x), n, p32)
+    else:
+        with nogil:
+            k.f64.values[which](f64(y), f64(x), n, p64)
+    return y
+
+
+cdef ndarray apply_slopes(int which, object dY, object Z, bint inplace, tuple params):
+    """dY * f'(Z), or None if the arguments are for the generic code."""
+    cdef ndarray z = floats(Z)
+    cdef ndarray dy = floats(dY)
+    cdef ndarray dx
+    cdef float p32[4]
+    cdef double p64[4]
+    cdef int64_t n
+    if z is None or dy is None or PyArray_TYPE(z) != PyArray_TYPE(dy):
+        return None
+    if not same_shape(z, dy):
+        return None  # the generic code raises
+    if inplace:
+        if writable_floats(dY) is None:
+            return None
+        dx = dy
+    else:
+        dx = empty_like(dy)
+    n = PyArray_SIZE(dy)
+    fill_params(params, p32, p64)
+    cdef const KernelTable* k = kernels()
+    if PyArray_TYPE(dy) == NPY_FLOAT:
+        if n < RELEASE_GIL_ABOVE:
+            k.f32.slopes[which](f32(dx), f32(dy), f32(z), n, p32)
+        else:
+            with nogil:
+                k.f32.slopes[which](f32(dx), f32(dy), f32(z), n, p32)
+    else:
+        with nogil:
+            k.f64.slopes[which](f64(dx), f64(dy), f64(z), n, p64)
+    return dx
+
+
+cdef inline int fill_params(tuple params, float* p32, double* p64) except -1:
+    cdef Py_ssize_t i
+    if params is None:
+        return 0
+    if len(params) > 4:
+        raise ValueError(f"An activation takes at most 4 parameters, got {params}")
+    for i in range(len(params)):
+        p64[i] = params[i]
+        p32[i] = <float>p64[i]
+    return 0
+
+
+# ---- matrix products --------------------------------------------------------
+
+
+cdef inline bint takes_strides(ndarray X) noexcept:
+    """Whether a kernel may read X element by element through its strides."""
+    return cnp.PyArray_ISALIGNED(X) and cnp.PyArray_ISNOTSWAPPED(X)
+
+
+cdef int check_product(str what, ndarray x, ndarray y, bint trans1, bint trans2) except -1:
+    if PyArray_NDIM(x) != 2 or PyArray_NDIM(y) != 2:
+        raise ValueError(
+            f"{what} multiplies matrices: expected two 2-dimensional arrays, got shapes "
+            f"{numpy.shape(x)} and {numpy.shape(y)}"
+        )
+    cdef npy_intp inner1 = PyArray_DIMS(x)[0 if trans1 else 1]
+    cdef npy_intp inner2 = PyArray_DIMS(y)[1 if trans2 else 0]
+    if inner1 != inner2:
+        raise ValueError(
+            f"{what}: inner sizes differ, {inner1} and {inner2} (shapes {numpy.shape(x)}"
+            f"{' transposed' if trans1 else ''} and {numpy.shape(y)}"
+            f"{' transposed' if trans2 else ''})"
+        )
+    return 0
+
+
+cdef int multiply(ndarray out, ndarray x, ndarray y, bint trans1, bint trans2, double beta) except -1:
+    """out = op1(x) @ op2(y) + beta * out. Checked before: shapes, dtypes, no overlap;
+    out is C-contiguous."""
+    cdef npy_intp item = cnp.PyArray_ITEMSIZE(x)
+    cdef int64_t M = PyArray_DIMS(out)[0]
+    cdef int64_t N = PyArray_DIMS(out)[1]
+    cdef int64_t K = PyArray_DIMS(x)[0 if trans1 else 1]
+    cdef int64_t rsa = PyArray_STRIDES(x)[1 if trans1 else 0] // item
+    cdef int64_t csa = PyArray_STRIDES(x)[0 if trans1 else 1] // item
+    cdef int64_t rsb = PyArray_STRIDES(y)[1 if trans2 else 0] // item
+    cdef int64_t csb = PyArray_STRIDES(y)[0 if trans2 else 1] // item
+    cdef const KernelTable* k = kernels()
+    cdef int64_t work = M * N * K
+    if work > BLAS_ABOVE:
+        if trans1:
+            x = x.T
+        if trans2:
+            y = y.T
+        if beta == 0:
+            numpy.dot(x, y, out=out)
+        else:
+            numpy.add(out, numpy.dot(x, y), out=out)
+    elif PyArray_TYPE(x) == NPY_FLOAT:
+        if work < RELEASE_GIL_ABOVE:
+            k.f32.gemm(f32(out), N, f32(x), rsa, csa, f32(y), rsb, csb, M, N, K, 1.0, <float>beta)
+        else:
+            with nogil:
+                k.f32.gemm(f32(out), N, f32(x), rsa, csa, f32(y), rsb, csb, M, N, K, 1.0, <float>beta)
+    else:
+        with nogil:
+            k.f64.gemm(f64(out), N, f64(x), rsa, csa, f64(y), rsb, csb, M, N, K, 1.0, beta)
+    return 0
+
+
+cdef inline ndarray rows_of(object X, ndarray like):
+    """X as a matrix of like's dtype whose rows are contiguous, or None."""
+    cdef ndarray x
+    if not cnp.PyArray_Check(X):
+        return None
+    x = X
+    if PyArray_NDIM(x) != 2 or PyArray_TYPE(x) != PyArray_TYPE(like):
+        return None
+    if takes_strides(x) and PyArray_STRIDES(x)[1] == cnp.PyArray_ITEMSIZE(x) and (
+        PyArray_STRIDES(x)[0] >= 0
+    ):
+        return x
+    return floats(x)
+
+
+cdef str affine_mismatch(object X, object W, object b):
+    """What is wrong with the arguments of affine, or None if generic code can handle them."""
+    for name, value in (("X", X), ("W", W), ("b", b)):
+        if not cnp.PyArray_Check(value):
+            return None
+    if X.ndim != 2:
+        return f"expected a 2-dimensional array (batch, width), got shape {X.shape}"
+    if W.ndim != 2 or X.shape[1] != W.shape[1]:
+        return f"input width {X.shape[1]} does not match W of shape {W.shape} (nO, nI)"
+    if b.shape != (W.shape[0],):
+        return f"b of shape {b.shape} does not match W of shape {W.shape}: expected ({W.shape[0]},)"
+    return None
+
+
+cdef object raise_affine_errors(object X, object W, object b):
+    if not cnp.PyArray_Check(X):
+        raise TypeError(f"Expected a numpy array, got {type(X).__name__}")
+    message = affine_mismatch(X, W, b)
+    if message is not None:
+        raise ValueError(message)
+    if X.dtype.kind != "f":
+        raise ValueError(
+            f"Expected an array of floats (float32 or float64), got {X.dtype}: "
+            "convert it first, for example with ops.asarray_f(X)"
+        )
+
+
+@registry.ops("NumpyOps")
+class NumpyOps(Ops):
+    """Arrays are NumPy's, kernels our own, chosen for the machine's instruction set.
+
+    use_blis: False sends matrix products of any dtype to numpy.dot. The name is kept
+    for compatibility; BLIS is not used.
+    """
+
+    name = "numpy"
+    xp = numpy
+
+    def __init__(self, device_type="cpu", device_id=-1, *, use_blis=True):
+        self.device_type = device_type
+        self.device_id = device_id
+        self.use_blis = use_blis
+
+    # ---- arrays -------------------------------------------------------------
+
+    def alloc(self, shape, *, dtype="float32", zeros=True):
+        if zeros:
+            return numpy.zeros(shape, dtype=dtype)
+        return numpy.empty(shape, dtype=dtype)
+
+    # ---- matrix products ----------------------------------------------------
+
+    def gemm(self, x, y, out=None, trans1=False, trans2=False):
+        cdef ndarray a, b, c
+        if not (cnp.PyArray_Check(x) and cnp.PyArray_Check(y)):
+            raise TypeError(
+                f"gemm: expected two numpy arrays, got {type(x).__name__} and {type(y).__name__}"
+            )
+        a = x
+        b = y
+        check_product("gemm", a, b, trans1, trans2)
+        cdef npy_intp M = PyArray_DIMS(a)[1 if trans1 else 0]
+        cdef npy_intp N = PyArray_DIMS(b)[0 if trans2 else 1]
+        cdef bint alike = PyArray_TYPE(a) == PyArray_TYPE(b) and is_float(a)
+        if not alike and self.use_blis:
+            raise ValueError(
+                f"gemm: both operands must be float32 or both float64, got {x.dtype} and {y.dtype}"
+            )
+        if out is not None:
+            expected = a.dtype if alike else numpy.result_type(x, y)
+            if not cnp.PyArray_Check(out) or out.shape != (M, N) or out.dtype != expected:
+                raise ValueError(
+                    f"gemm: out must be a {expected} array of shape {(M, N)}, got "
+                    f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
+                )
+            if not out.flags.writeable:
+                raise ValueError("gemm: out is read-only")
+        if not alike or not takes_strides(a) or not takes_strides(b):
+            result = numpy.dot(x.T if trans1 else x, y.T if trans2 else y)
+            if out is None:
+                return result
+            out[...] = result
+            return out
+        if out is not None and cnp.PyArray_ISCARRAY(out) and not (
+            numpy.may_share_memory(out, x) or numpy.may_share_memory(out, y)
+        ):
+            multiply(out, a, b, trans1, trans2, 0.0)
+            return out
+        c = empty2(M, N, PyArray_TYPE(a))
+        multiply(c, a, b, trans1, trans2, 0.0)
+        if out is None:
+            return c
+        out[...] = c
+        return out
+
+    def gemm_add(self, out, x, y, trans1=False, trans2=False):
+        cdef ndarray a, b, c
+        if not (cnp.PyArray_Check(x) and cnp.PyArray_Check(y) and cnp.PyArray_Check(out)):
+            raise TypeError("gemm_add: expected three numpy arrays")
+        a = x
+        b = y
+        c = out
+        check_product("gemm_add", a, b, trans1, trans2)
+        if PyArray_NDIM(c) != 2 or (
+            PyArray_DIMS(c)[0] != PyArray_DIMS(a)[1 if trans1 else 0]
+            or PyArray_DIMS(c)[1] != PyArray_DIMS(b)[0 if trans2 else 1]
+        ):
+            raise ValueError(
+                f"gemm_add: out of shape {out.shape} does not fit the product of {x.shape} "
+                f"and {y.shape}"
+            )
+        if (
+            PyArray_TYPE(a) != PyArray_TYPE(b)
+            or PyArray_TYPE(a) != PyArray_TYPE(c)
+            or not is_float(a)
+            or not cnp.PyArray_ISCARRAY(c)
+            or not takes_strides(a)
+            or not takes_strides(b)
+            or numpy.may_share_memory(out, x)
+            or numpy.may_share_memory(out, y)
+        ):
+            return Ops.gemm_add(self, out, x, y, trans1, trans2)
+        multiply(c, a, b, trans1, trans2, 1.0)
+        return out
+
+    def affine(self, X, W, b):
+        return affine(self, IDENTITY, X, W, b, None, False)[0]
+
+    def affine_activation(self, name, X, W, b, params=()):
+        which = ACTIVATIONS.get(name)
+        if which is None:
+            raise KeyError(f"No activation named {name!r}. Known: {', '.join(sorted(ACTIVATIONS))}")
+        # relu, sigmoid and tanh have their slope from Y, so P need not be kept.
+        return affine(self, which, X, W, b, params, which > RELU and which != TANH)
+
+    def backprop_activation(self, name, dY, Z, params=()):
+        which = ACTIVATIONS.get(name)
+        if which is None:
+            raise KeyError(f"No activation named {name!r}. Known: {', '.join(sorted(ACTIVATIONS))}")
+        dP = apply_slopes(which, dY, Z, False, params)
+        return Ops.backprop_activation(self, name, dY, Z, params) if dP is None else dP
+
+    def affine_maxout(self, X, W, b):
+        cdef ndarray x, w, bias, best, which
+        cdef int64_t B, O, P, K
+        cdef const KernelTable* k = kernels()
+        w = floats(W)
+        if w is None or PyArray_NDIM(w) != 3 or PyArray_DIMS(w)[1] == 0:
+            return Ops.affine_maxout(self, X, W, b)
+        x = rows_of(X, w)
+        bias = floats_like(b, w, 2)
+        if (
+            x is None
+            or bias is None
+            or PyArray_DIMS(x)[1] != PyArray_DIMS(w)[2]
+            or PyArray_DIMS(bias)[0] != PyArray_DIMS(w)[0]
+            or PyArray_DIMS(bias)[1] != PyArray_DIMS(w)[1]
+        ):
+            raise_affine_errors(X, W.reshape((-1, W.shape[2])), b.reshape((-1,)))
+            return Ops.affine_maxout(self, X, W, b)
+        B = PyArray_DIMS(x)[0]
+        O = PyArray_DIMS(w)[0]
+        P = PyArray_DIMS(w)[1]
+        K = PyArray_DIMS(w)[2]
+        best = empty2(B, O, PyArray_TYPE(x))
+        which = empty2(B, O, NPY_INT32)
+        cdef int64_t ldx = PyArray_STRIDES(x)[0] // cnp.PyArray_ITEMSIZE(x)
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            with nogil:
+                k.f32.affine_maxout(f32(best), i32(which), f32(x), ldx, f32(w), f32(bias), B, O, P, K)
+        else:
+            with nogil:
+                k.f64.affine_maxout(f64(best), i32(which), f64(x), ldx, f64(w), f64(bias), B, O, P, K)
+        return best, which
+
+    def add_column_sums(self, out, X):
+        cdef ndarray x = floats(X)
+        cdef const KernelTable* k = kernels()
+        if (
+            x is None
+            or PyArray_NDIM(x) != 2
+            or writable_floats(out) is None
+            or PyArray_TYPE(out) != PyArray_TYPE(x)
+            or PyArray_NDIM(out) != 1
+            or PyArray_DIMS(out)[0] != PyArray_DIMS(x)[1]
+        ):
+            return Ops.add_column_sums(self, out, X)
+        cdef int64_t rows = PyArray_DIMS(x)[0]
+        cdef int64_t cols = PyArray_DIMS(x)[1]
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            k.f32.add_column_sums(f32(out), f32(x), rows, cols)
+        else:
+            k.f64.add_column_sums(f64(out), f64(x), rows, cols)
+        return out
+
+    # ---- rows ---------------------------------------------------------------
+
+    def softmax(self, x, *, inplace=False, axis=-1, temperature=1.0):
+        cdef ndarray X = floats(x)
+        cdef ndarray Y
+        cdef const KernelTable* k = kernels()
+        if (
+            X is None
+            or PyArray_NDIM(X) == 0
+            or (axis != -1 and axis != PyArray_NDIM(X) - 1)
+            or PyArray_DIMS(X)[PyArray_NDIM(X) - 1] == 0
+            or (inplace and writable_floats(x) is None)
+        ):
+            return Ops.softmax(self, x, inplace=inplace, axis=axis, temperature=temperature)
+        cdef int64_t cols = PyArray_DIMS(X)[PyArray_NDIM(X) - 1]
+        cdef int64_t rows = PyArray_SIZE(X) // cols
+        cdef double inverse = 1.0 / temperature
+        Y = X if inplace else empty_like(X)
+        if PyArray_TYPE(X) == NPY_FLOAT:
+            with nogil:
+                k.f32.softmax(f32(Y), f32(X), rows, cols, <float>inverse)
+        else:
+            with nogil:
+                k.f64.softmax(f64(Y), f64(X), rows, cols, inverse)
+        return Y
+
+    def backprop_softmax(self, Y, dY, *, axis=-1, temperature=1.0):
+        cdef ndarray y = floats(Y)
+        cdef ndarray dy = floats(dY)
+        cdef ndarray dX
+        cdef const KernelTable* k = kernels()
+        if (
+            y is None
+            or dy is None
+            or PyArray_TYPE(y) != PyArray_TYPE(dy)
+            or PyArray_NDIM(y) == 0
+            or not same_shape(y, dy)
+            or (axis != -1 and axis != PyArray_NDIM(y) - 1)
+            or PyArray_DIMS(y)[PyArray_NDIM(y) - 1] == 0
+        ):
+            return Ops.backprop_softmax(self, Y, dY, axis=axis, temperature=temperature)
+        cdef int64_t cols = PyArray_DIMS(y)[PyArray_NDIM(y) - 1]
+        cdef int64_t rows = PyArray_SIZE(y) // cols
+        cdef double inverse = 1.0 / temperature
+        dX = empty_like(y)
+        if PyArray_TYPE(y) == NPY_FLOAT:
+            with nogil:
+                k.f32.backprop_softmax(f32(dX), f32(y), f32(dy), rows, cols, <float>inverse)
+        else:
+            with nogil:
+                k.f64.backprop_softmax(f64(dX), f64(y), f64(dy), rows, cols, inverse)
+        return dX
+
+    def layer_norm(self, X, G, b):
+        cdef ndarray x = floats(X)
+        cdef ndarray g, bias, Y, mean, rstd
+        cdef const KernelTable* k = kernels()
+        if x is None or PyArray_NDIM(x) == 0:
+            return Ops.layer_norm(self, X, G, b)
+        cdef int nd = PyArray_NDIM(x)
+        cdef int64_t cols = PyArray_DIMS(x)[nd - 1]
+        g = floats_like(G, x, 1)
+        bias = floats_like(b, x, 1)
+        if g is None or bias is None or PyArray_DIMS(g)[0] != cols or PyArray_DIMS(bias)[0] != cols or cols == 0:
+            return Ops.layer_norm(self, X, G, b)
+        cdef int64_t rows = PyArray_SIZE(x) // cols
+        Y = empty_like(x)
+        mean = PyArray_EMPTY(nd - 1, PyArray_DIMS(x), PyArray_TYPE(x), 0)
+        rstd = PyArray_EMPTY(nd - 1, PyArray_DIMS(x), PyArray_TYPE(x), 0)
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            with nogil:
+                k.f32.layer_norm(f32(Y), f32(mean), f32(rstd), f32(x), f32(g), f32(bias), rows, cols)
+        else:
+            with nogil:
+                k.f64.layer_norm(f64(Y), f64(mean), f64(rstd), f64(x), f64(g), f64(bias), rows, cols)
+        return Y, mean, rstd
+
+    def backprop_layer_norm(self, dY, X, mean, rstd, G):
+        cdef ndarray x = floats(X)
+        cdef ndarray dy = floats(dY)
+        cdef ndarray m, r, g, dX, dG, db
+        cdef const KernelTable* k = kernels()
+        if x is None or dy is None or PyArray_NDIM(x) == 0 or PyArray_TYPE(x) != PyArray_TYPE(dy) or (
+            not same_shape(x, dy)
+        ):
+            return Ops.backprop_layer_norm(self, dY, X, mean, rstd, G)
+        cdef int64_t cols = PyArray_DIMS(x)[PyArray_NDIM(x) - 1]
+        cdef int64_t rows = PyArray_SIZE(x) // cols if cols else 0
+        m = floats_like(mean, x, PyArray_NDIM(x) - 1)
+        r = floats_like(rstd, x, PyArray_NDIM(x) - 1)
+        g = floats_like(G, x, 1)
+        if (
+            m is None or r is None or g is None or cols == 0
+            or PyArray_SIZE(m) != rows or PyArray_SIZE(r) != rows or PyArray_DIMS(g)[0] != cols
+        ):
+            return Ops.backprop_layer_norm(self, dY, X, mean, rstd, G)
+        dX = empty_like(x)
+        dG = numpy.zeros(cols, dtype=x.dtype)
+        db = numpy.zeros(cols, dtype=x.dtype)
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            with nogil:
+                k.f32.backprop_layer_norm(f32(dX), f32(dG), f32(db), f32(dy), f32(x), f32(m),
+                                          f32(r), f32(g), rows, cols)
+        else:
+            with nogil:
+                k.f64.backprop_layer_norm(f64(dX), f64(dG), f64(db), f64(dy), f64(x), f64(m),
+                                          f64(r), f64(g), rows, cols)
+        return dX, dG, db
+
+    def maxout(self, X):
+        cdef ndarray x = floats(X)
+        cdef ndarray best, which
+        cdef const KernelTable* k = kernels()
+        if x is None or PyArray_NDIM(x) != 3 or PyArray_DIMS(x)[2] == 0:
+            return Ops.maxout(self, X)
+        cdef int64_t rows = PyArray_DIMS(x)[0] * PyArray_DIMS(x)[1]
+        cdef int64_t pieces = PyArray_DIMS(x)[2]
+        best = empty2(PyArray_DIMS(x)[0], PyArray_DIMS(x)[1], PyArray_TYPE(x))
+        which = empty2(PyArray_DIMS(x)[0], PyArray_DIMS(x)[1], NPY_INT32)
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            with nogil:
+                k.f32.maxout(f32(best), i32(which), f32(x), rows, pieces)
+        else:
+            with nogil:
+                k.f64.maxout(f64(best), i32(which), f64(x), rows, pieces)
+        return best, which
+
+    def backprop_maxout(self, dY, which, P):
+        cdef ndarray dy = floats(dY)
+        cdef ndarray w, dX
+        cdef const KernelTable* k = kernels()
+        cdef int64_t pieces = P
+        cdef int64_t bad
+        if dy is None or PyArray_NDIM(dy) != 2 or pieces < 1 or not cnp.PyArray_Check(which) or (
+            not same_shape(dy, which)
+        ):
+            return Ops.backprop_maxout(self, dY, which, P)
+        w = as_int32(which)
+        cdef int64_t rows = PyArray_SIZE(dy)
+        dX = empty3(PyArray_DIMS(dy)[0], PyArray_DIMS(dy)[1], pieces, PyArray_TYPE(dy))
+        if PyArray_TYPE(dy) == NPY_FLOAT:
+            with nogil:
+                bad = k.f32.backprop_maxout(f32(dX), f32(dy), i32(w), rows, pieces)
+        else:
+            with nogil:
+                bad = k.f64.backprop_maxout(f64(dX), f64(dy), i32(w), rows, pieces)
+        if bad >= 0:
+            raise IndexError(
+                f"backprop_maxout: which[{numpy.unravel_index(bad, dY.shape)}] is "
+                f"{which.reshape(-1)[bad]}, outside the {pieces} pieces"
+            )
+        return dX
+
+    # ---- sequences ----------------------------------------------------------
+
+    def reduce_sum(self, X, lengths):
+        return reduce_rows(self, "reduce_sum", X, lengths)
+
+    def reduce_mean(self, X, lengths):
+        return reduce_rows(self, "reduce_mean", X, lengths)
+
+    def reduce_max(self, X, lengths):
+        cdef ndarray x = floats(X)
+        cdef ndarray n, Y, which
+        cdef const KernelTable* k = kernels()
+        if x is None or PyArray_NDIM(x) != 2:
+            return Ops.reduce_max(self, X, lengths)
+        n = checked_lengths("reduce_max", lengths, PyArray_DIMS(x)[0], 1)
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t O = PyArray_DIMS(x)[1]
+        Y = empty2(B, O, PyArray_TYPE(x))
+        which = empty2(B, O, NPY_INT32)
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            with nogil:
+                k.f32.reduce_max(f32(Y), i32(which), f32(x), i32(n), B, O)
+        else:
+            with nogil:
+                k.f64.reduce_max(f64(Y), i32(which), f64(x), i32(n), B, O)
+        return Y, which
+
+    def backprop_reduce_sum(self, d_sums, lengths):
+        return backprop_reduce_rows(self, "backprop_reduce_sum", d_sums, lengths)
+
+    def backprop_reduce_mean(self, d_means, lengths):
+        return backprop_reduce_rows(self, "backprop_reduce_mean", d_means, lengths)
+
+    def backprop_reduce_max(self, d_maxes, which, lengths):
+        cdef ndarray dy = floats(d_maxes)
+        cdef ndarray n, w, dX
+        cdef const KernelTable* k = kernels()
+        cdef int64_t bad
+        if dy is None or PyArray_NDIM(dy) != 2 or not cnp.PyArray_Check(which):
+            return Ops.backprop_reduce_max(self, d_maxes, which, lengths)
+        n = checked_lengths("backprop_reduce_max", lengths, -1, 1)
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t O = PyArray_DIMS(dy)[1]
+        if not same_shape(dy, which) or PyArray_DIMS(dy)[0] != B:
+            raise ValueError(
+                f"backprop_reduce_max: gradient of shape {d_maxes.shape}, which of shape "
+                f"{which.shape} and {B} lengths do not belong together"
+            )
+        w = as_int32(which)
+        dX = empty2(total(n), O, PyArray_TYPE(dy))
+        if PyArray_TYPE(dy) == NPY_FLOAT:
+            with nogil:
+                bad = k.f32.backprop_reduce_max(f32(dX), f32(dy), i32(w), i32(n), B, O)
+        else:
+            with nogil:
+                bad = k.f64.backprop_reduce_max(f64(dX), f64(dy), i32(w), i32(n), B, O)
+        if bad >= 0:
+            raise IndexError(
+                f"backprop_reduce_max: which is {which.reshape(-1)[bad]} in sequence {bad // O}, "
+                f"which has {n[bad // O]} rows"
+            )
+        return dX
+
+    def seq2col(self, seq, nW, *, lengths=None):
+        cdef ndarray x = floats(seq)
+        cdef ndarray n, Y
+        cdef const KernelTable* k = kernels()
+        cdef int64_t window
+        if x is None or PyArray_NDIM(x) != 2 or nW < 0:
+            return Ops.seq2col(self, seq, nW, lengths=lengths)
+        window = nW
+        n = window_lengths("seq2col", lengths, PyArray_DIMS(x)[0])
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t I = PyArray_DIMS(x)[1]
+        Y = empty2(PyArray_DIMS(x)[0], (2 * window + 1) * I, PyArray_TYPE(x))
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            with nogil:
+                k.f32.seq2col(f32(Y), f32(x), i32(n), B, I, window)
+        else:
+            with nogil:
+                k.f64.seq2col(f64(Y), f64(x), i32(n), B, I, window)
+        return Y
+
+    def backprop_seq2col(self, dY, nW, *, lengths=None):
+        cdef ndarray dy = floats(dY)
+        cdef ndarray n, dX
+        cdef const KernelTable* k = kernels()
+        cdef int64_t window
+        if dy is None or PyArray_NDIM(dy) != 2 or nW < 0 or PyArray_DIMS(dy)[1] % (2 * nW + 1):
+            return Ops.backprop_seq2col(self, dY, nW, lengths=lengths)
+        window = nW
+        n = window_lengths("backprop_seq2col", lengths, PyArray_DIMS(dy)[0])
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t I = PyArray_DIMS(dy)[1] // (2 * window + 1)
+        dX = empty2(PyArray_DIMS(dy)[0], I, PyArray_TYPE(dy))
+        if PyArray_TYPE(dy) == NPY_FLOAT:
+            with nogil:
+                k.f32.backprop_seq2col(f32(dX), f32(dy), i32(n), B, I, window)
+        else:
+            with nogil:
+                k.f64.backprop_seq2col(f64(dX), f64(dy), i32(n), B, I, window)
+        return dX
+
+    # ---- tables -------------------------------------------------------------
+
+    def gather_add(self, table, indices):
+        cdef ndarray t = floats(table)
+        cdef ndarray rows, Y
+        cdef const KernelTable* k = kernels()
+        if t is None or PyArray_NDIM(t) != 2 or not cnp.PyArray_Check(indices) or indices.ndim != 2:
+            return Ops.gather_add(self, table, indices)
+        rows = checked_rows("gather_add", indices, PyArray_DIMS(t)[0])
+        if rows is None:
+            return Ops.gather_add(self, table, indices)
+        cdef int64_t B = PyArray_DIMS(rows)[0]
+        cdef int64_t K = PyArray_DIMS(rows)[1]
+        cdef int64_t O = PyArray_DIMS(t)[1]
+        Y = empty2(B, O, PyArray_TYPE(t))
+        if PyArray_TYPE(t) == NPY_FLOAT:
+            with nogil:
+                k.f32.gather_add(f32(Y), f32(t), u32(rows), B, K, O)
+        else:
+            with nogil:
+                k.f64.gather_add(f64(Y), f64(t), u32(rows), B, K, O)
+        return Y
+
+    def backprop_gather_add(self, table, dY, indices):
+        cdef ndarray dy = floats(dY)
+        cdef ndarray rows
+        if (
+            dy is None
+            or writable_floats(table) is None
+            or PyArray_TYPE(table) != PyArray_TYPE(dy)
+            or PyArray_NDIM(table) != 2
+            or PyArray_NDIM(dy) != 2
+            or not cnp.PyArray_Check(indices)
+            or indices.ndim != 2
+            or PyArray_DIMS(table)[1] != PyArray_DIMS(dy)[1]
+            or PyArray_DIMS(indices)[0] != PyArray_DIMS(dy)[0]
+        ):
+            return Ops.backprop_gather_add(self, table, dY, indices)
+        rows = checked_rows("backprop_gather_add", indices, PyArray_DIMS(table)[0])
+        if rows is None:
+            return Ops.backprop_gather_add(self, table, dY, indices)
+        add_to_rows(table, dy, rows, PyArray_DIMS(rows)[1])
+        return table
+
+    def scatter_add(self, table, indices, values):
+        cdef ndarray v
+        for name, value in (("table", table), ("indices", indices), ("values", values)):
+            if not cnp.PyArray_Check(value):
+                raise TypeError(
+                    f"scatter_add: expected {name} to be a numpy array, got {type(value).__name__}"
+                )
+        v = floats(values)
+        if (
+            v is None
+            or writable_floats(table) is None
+            or PyArray_TYPE(table) != PyArray_TYPE(v)
+            or PyArray_NDIM(table) != 2
+            or PyArray_NDIM(v) != 2
+            or indices.ndim != 1
+            or indices.dtype.kind not in "iu"
+            or PyArray_DIMS(table)[1] != PyArray_DIMS(v)[1]
+            or PyArray_DIMS(indices)[0] != PyArray_DIMS(v)[0]
+            or numpy.may_share_memory(table, values)
+        ):
+            return Ops.scatter_add(self, table, indices, values)
+        nr_row = table.shape[0]
+        if indices.size and indices.dtype.kind == "i" and indices.min() < 0:
+            # Negative indices count from the end, as everywhere in NumPy.
+            indices = numpy.where(indices < 0, indices.astype("int64") + nr_row, indices)
+        rows = checked_rows("scatter_add", indices, nr_row)
+        add_to_rows(table, v, rows, 1)
+
+    # ---- hashing ------------------------------------------------------------
+
+    def hash(self, ids, seed):
+        cdef ndarray keys = as_uint64("hash", ids)
+        cdef ndarray out
+        cdef uint32_t s = seed
+        cdef int64_t n = PyArray_SIZE(keys)
+        cdef const KernelTable* k = kernels()
+        out = empty2(n, 4, NPY_UINT32)
+        with nogil:
+            k.hash_ids(u32(out), <uint64_t*>PyArray_DATA(keys), n, s)
+        return out
+
+    def ngrams(self, n, keys):
+        cdef ndarray source = as_uint64("ngrams", keys)
+        cdef int64_t order = n
+        cdef int64_t count = PyArray_SIZE(source)
+        cdef ndarray out
+        cdef const KernelTable* k = kernels()
+        if order < 1 or order > count:
+            return numpy.zeros(0, dtype="uint64")
+        out = empty1(count - order + 1, NPY_UINT64)
+        with nogil:
+            k.ngrams(<uint64_t*>PyArray_DATA(out), <uint64_t*>PyArray_DATA(source), count, order)
+        return out
+
+    def hash_embed(self, E, ids, seed):
+        cdef ndarray table = floats(E)
+        cdef ndarray keys, rows, Y
+        cdef uint32_t s
+        cdef uint32_t nr_row
+        cdef const KernelTable* k = kernels()
+        if table is None or PyArray_NDIM(table) != 2 or not 0 < PyArray_DIMS(table)[0] < (1 << 32):
+            return Ops.hash_embed(self, E, ids, seed)
+        keys = as_uint64("hash_embed", ids)
+        s = seed
+        nr_row = <uint32_t>PyArray_DIMS(table)[0]
+        cdef int64_t n = PyArray_SIZE(keys)
+        cdef int64_t O = PyArray_DIMS(table)[1]
+        rows = empty2(n, 4, NPY_UINT32)
+        Y = empty2(n, O, PyArray_TYPE(table))
+        if PyArray_TYPE(table) == NPY_FLOAT:
+            with nogil:
+                k.hash_rows(u32(rows), <uint64_t*>PyArray_DATA(keys), n, s, nr_row)
+                k.f32.gather_add(f32(Y), f32(table), u32(rows), n, 4, O)
+        else:
+            with nogil:
+                k.hash_rows(u32(rows), <uint64_t*>PyArray_DATA(keys), n, s, nr_row)
+                k.f64.gather_add(f64(Y), f64(table), u32(rows), n, 4, O)
+        return Y, rows
+
+    # ---- training -----------------------------------------------------------
+
+    def get_dropout_mask(self, shape, drop):
+        cdef ndarray mask
+        cdef int64_t n
+        cdef double rate
+        cdef MersenneTwister* generator
+        cdef const KernelTable* k = kernels()
+        if drop is None or drop <= 0 or drop >= 1:
+            return Ops.get_dropout_mask(self, shape, drop)
+        source = numpy.random.mtrand._rand._bit_generator
+        if type(source) is not numpy.random.MT19937:
+            return Ops.get_dropout_mask(self, shape, drop)
+        generator = <MersenneTwister*>(
+            <BitGenerator*>PyCapsule_GetPointer(source.capsule, "BitGenerator")
+        ).state
+        mask = numpy.empty(shape, dtype="float32")
+        n = PyArray_SIZE(mask)
+        rate = drop
+        with source.lock:
+            with nogil:
+                k.dropout_mask(f32(mask), n, rate, generator.key, &generator.pos)
+        return mask
+
+    def norm(self, X):
+        cdef ndarray x = floats(X)
+        cdef const KernelTable* k = kernels()
+        cdef double squares
+        cdef int64_t n
+        if x is None:
+            return Ops.norm(self, X)
+        n = PyArray_SIZE(x)
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            if n < RELEASE_GIL_ABOVE:
+                squares = k.f32.sum_of_squares(f32(x), n)
+            else:
+                with nogil:
+                    squares = k.f32.sum_of_squares(f32(x), n)
+        else:
+            with nogil:
+                squares = k.f64.sum_of_squares(f64(x), n)
+        return sqrt(squares)
+
+    def adam(self, weights, gradient, mom1, mom2, beta1, beta2, eps, learn_rate, mod_rate=1.0):
+        arrays = (weights, gradient, mom1, mom2)
+        if mod_rate != 1.0 or len({id(a) for a in arrays}) != 4:
+            return Ops.adam(self, weights, gradient, mom1, mom2, beta1, beta2, eps, learn_rate, mod_rate)
+        for array in arrays[1:]:
+            if getattr(array, "shape", None) != weights.shape:
+                raise ValueError(
+                    f"adam: arrays have incompatible shapes: {[numpy.shape(a) for a in arrays]}"
+                )
+        self.adam_step(weights, gradient, mom1, mom2, None, learn_rate=learn_rate, beta1=beta1,
+                       beta2=beta2, eps=eps)
+        return arrays
+
+    def adam_step(self, weights, gradient, mom1, mom2, averages=None, *, learn_rate, beta1, beta2,
+                  eps, gradient_scale=1.0, l2=0.0, decay=0.0, ema_rate=0.0):
+        cdef ndarray w = writable_floats(weights)
+        cdef ndarray g, m, v, ema
+        cdef const KernelTable* k = kernels()
+        cdef double b1 = beta1, b2 = beta2, e = eps, lr = learn_rate, scale = gradient_scale
+        cdef double l2_rate = l2, decay_rate = decay, ema_step = ema_rate
+        cdef float* ema32 = NULL
+        cdef double* ema64 = NULL
+        g = writable_like(gradient, w)
+        m = writable_like(mom1, w)
+        v = writable_like(mom2, w)
+        ema = writable_like(averages, w)
+        if w is None or g is None or m is None or v is None or (averages is not None and ema is None):
+            Ops.adam_step(self, weights, gradient, mom1, mom2, averages, learn_rate=learn_rate,
+                          beta1=beta1, beta2=beta2, eps=eps, gradient_scale=gradient_scale, l2=l2,
+                          decay=decay, ema_rate=ema_rate)
+            return
+        cdef int64_t n = PyArray_SIZE(w)
+        if PyArray_TYPE(w) == NPY_FLOAT:
+            if ema is not None:
+                ema32 = f32(ema)
+            with nogil:
+                k.f32.adam_step(f32(w), f32(g), f32(m), f32(v), ema32, n, <float>b1, <float>b2,
+                                <float>e, <float>lr, <float>scale, <float>l2_rate,
+                                <float>decay_rate, <float>ema_step)
+        else:
+            if ema is not None:
+                ema64 = f64(ema)
+            with nogil:
+                k.f64.adam_step(f64(w), f64(g), f64(m), f64(v), ema64, n, b1, b2, e, lr, scale,
+                                l2_rate, decay_rate, ema_step)
+
+    def sgd_step(self, weights, gradient, averages=None, *, learn_rate, gradient_scale=1.0, l2=0.0,
+                 decay=0.0, ema_rate=0.0):
+        cdef ndarray w = writable_floats(weights)
+        cdef ndarray g, ema
+        cdef const KernelTable* k = kernels()
+        cdef double lr = learn_rate, scale = gradient_scale
+        cdef double l2_rate = l2, decay_rate = decay, ema_step = ema_rate
+        cdef float* ema32 = NULL
+        cdef double* ema64 = NULL
+        g = writable_like(gradient, w)
+        ema = writable_like(averages, w)
+        if w is None or g is None or (averages is not None and ema is None):
+            Ops.sgd_step(self, weights, gradient, averages, learn_rate=learn_rate,
+                         gradient_scale=gradient_scale, l2=l2, decay=decay, ema_rate=ema_rate)
+            return
+        cdef int64_t n = PyArray_SIZE(w)
+        if PyArray_TYPE(w) == NPY_FLOAT:
+            if ema is not None:
+                ema32 = f32(ema)
+            with nogil:
+                k.f32.sgd_step(f32(w), f32(g), ema32, n, <float>lr, <float>scale, <float>l2_rate,
+                               <float>decay_rate, <float>ema_step)
+        else:
+            if ema is not None:
+                ema64 = f64(ema)
+            with nogil:
+                k.f64.sgd_step(f64(w), f64(g), ema64, n, lr, scale, l2_rate, decay_rate, ema_step)
+
+
+# ---- shared by the methods --------------------------------------------------
+
+# NumPy's public bitgen_t, of which only the first member is needed, and the state of
+# its MT19937, whose layout it has kept since 1.17 (tests compare with NumPy's draws).
+cdef struct BitGenerator:
+    void* state
+
+cdef struct MersenneTwister:
+    uint32_t key[624]
+    int pos
+
+
+cdef inline ndarray writable_like(object X, ndarray w):
+    """X if it is writable, contiguous, and has w's dtype and size, else None."""
+    cdef ndarray x
+    if X is None or w is None:
+        return None
+    x = writable_floats(X)
+    if x is None or PyArray_TYPE(x) != PyArray_TYPE(w) or PyArray_SIZE(x) != PyArray_SIZE(w):
+        return None
+    return x
+
+
+cdef tuple affine(object self, int f, object X, object W, object b, tuple params, bint keep):
+    """Y = f(P), P = X W^T + b, and P if keep."""
+    cdef ndarray x, w, bias, Y, P
+    cdef int64_t M, N, K, ldx
+    cdef float p32[4]
+    cdef double p64[4]
+    cdef float* pre32 = NULL
+    cdef double* pre64 = NULL
+    cdef const KernelTable* k = kernels()
+    w = floats(W)
+    x = None
+    bias = None
+    if w is not None and PyArray_NDIM(w) == 2:
+        x = rows_of(X, w)
+        bias = floats_like(b, w, 1)
+    if (
+        x is None
+        or bias is None
+        or PyArray_DIMS(x)[1] != PyArray_DIMS(w)[1]
+        or PyArray_DIMS(bias)[0] != PyArray_DIMS(w)[0]
+    ):
+        raise_affine_errors(X, W, b)
+        if f == IDENTITY:
+            return Ops.affine(self, X, W, b), None
+        name = next(name for name, which in ACTIVATIONS.items() if which == f)
+        return Ops.affine_activation(self, name, X, W, b, params)
+    M = PyArray_DIMS(x)[0]
+    K = PyArray_DIMS(x)[1]
+    N = PyArray_DIMS(w)[0]
+    ldx = PyArray_STRIDES(x)[0] // cnp.PyArray_ITEMSIZE(x)
+    Y = empty2(M, N, PyArray_TYPE(x))
+    P = None
+    fill_params(params, p32, p64)
+    if keep:
+        P = empty2(M, N, PyArray_TYPE(x))
+    if PyArray_TYPE(x) == NPY_FLOAT:
+        if keep:
+            pre32 = f32(P)
+        if M * N * K < RELEASE_GIL_ABOVE:
+            k.f32.affine(<Activation>f, p32, f32(Y), pre32, f32(x), ldx, f32(w), f32(bias), M, N, K)
+        else:
+            with nogil:
+                k.f32.affine(<Activation>f, p32, f32(Y), pre32, f32(x), ldx, f32(w), f32(bias), M, N, K)
+    else:
+        if keep:
+            pre64 = f64(P)
+        with nogil:
+            k.f64.affine(<Activation>f, p64, f64(Y), pre64, f64(x), ldx, f64(w), f64(bias), M, N, K)
+    return Y, P
+
+
+cdef ndarray as_int32(object X):
+    """An integer array as contiguous int32. Values beyond 32 bits become -1, which every
+    check refuses."""
+    cdef ndarray x = X
+    if PyArray_TYPE(x) == NPY_INT32 and cnp.PyArray_ISCARRAY_RO(x):
+        return x
+    if x.dtype.kind not in "iu":
+        raise ValueError(f"Expected an array of integers, got {x.dtype}")
+    if x.dtype.itemsize > 4 or x.dtype.kind == "u":
+        X = numpy.where(X > 2147483647, -1, X)
+    return numpy.ascontiguousarray(X, dtype="int32")
+
+
+cdef int64_t total(ndarray lengths) noexcept:
+    cdef int64_t i, result = 0
+    cdef int32_t* n = i32(lengths)
+    for i in range(PyArray_SIZE(lengths)):
+        result += n[i]
+    return result
+
+
+cdef ndarray checked_lengths(str what, object lengths, int64_t rows, int minimum):
+    """lengths as contiguous int32, each at least `minimum`, summing to `rows` (not
+    checked if that is -1)."""
+    cdef ndarray n
+    cdef int64_t i
+    if not cnp.PyArray_Check(lengths):
+        lengths = numpy.asarray(lengths, dtype=None if len(lengths) else "int32")
+    if lengths.ndim != 1:
+        raise ValueError(f"{what}: lengths must be 1-dimensional, got shape {lengths.shape}")
+    n = as_int32(lengths)
+    for i in range(PyArray_SIZE(n)):
+        if i32(n)[i] < minimum:
+            raise ValueError(
+                f"{what}: all sequence lengths must be {'> 0' if minimum else '>= 0'}, "
+                f"lengths[{i}] is {lengths[i]}"
+            )
+    if rows >= 0 and total(n) != rows:
+        raise IndexError(
+            f"{what}: lengths must sum up to the number of rows: they sum to {total(n)}, "
+            f"but there are {rows} rows"
+        )
+    return n
+
+
+cdef ndarray window_lengths(str what, object lengths, int64_t rows):
+    if lengths is None:
+        return numpy.asarray([rows] if rows else [], dtype="int32")
+    return checked_lengths(what, lengths, rows, 0)
+
+
+cdef ndarray checked_rows(str what, object indices, npy_intp nr_row):
+    """Indices into a table as contiguous uint32, all in range; None if they are no integers."""
+    cdef ndarray rows = indices
+    cdef int64_t bad
+    cdef int typenum = PyArray_TYPE(rows)
+    cdef const KernelTable* k = kernels()
+    if rows.dtype.kind not in "iu":
+        return None
+    if nr_row >= (1 << 31):
+        return None
+    if (typenum == NPY_INT32 or typenum == NPY_UINT32) and cnp.PyArray_ISCARRAY_RO(rows):
+        pass  # a negative int32 reads as at least 2**31, which is out of range
+    else:
+        # 64-bit values that do not fit must not wrap into range
+        rows = numpy.ascontiguousarray(
+            numpy.where((indices < 0) | (indices >= nr_row), 0xFFFFFFFF, indices), dtype="uint32"
+        )
+    bad = k.find_out_of_range(u32(rows), PyArray_SIZE(rows), <uint32_t>nr_row)
+    if bad >= 0:
+        raise IndexError(
+            f"{what}: index {indices.reshape(-1)[bad]} at position {bad} is outside the table of "
+            f"{nr_row} rows"
+        )
+    return rows
+
+
+cdef int add_to_rows(ndarray table, ndarray values, ndarray rows, int64_t K) except -1:
+    cdef int64_t B = PyArray_DIMS(values)[0]
+    cdef int64_t O = PyArray_DIMS(values)[1]
+    cdef const KernelTable* k = kernels()
+    if PyArray_TYPE(table) == NPY_FLOAT:
+        with nogil:
+            k.f32.backprop_gather_add(f32(table), f32(values), u32(rows), B, K, O)
+    else:
+        with nogil:
+            k.f64.backprop_gather_add(f64(table), f64(values), u32(rows), B, K, O)
+    return 0
+
+
+cdef ndarray as_uint64(str what, object ids):
+    """ids as contiguous uint64: negative integers wrap, floats truncate."""
+    cdef ndarray keys
+    if not cnp.PyArray_Check(ids):
+        if isinstance(ids, (str, bytes)) or not hasattr(ids, "__len__"):
+            raise TypeError(f"{what}: expected an array of ids, got {type(ids).__name__}")
+        ids = numpy.asarray(ids, dtype="uint64")
+    keys = ids
+    if PyArray_NDIM(keys) != 1:
+        raise ValueError(f"{what}: expected a 1-dimensional array of ids, got shape {ids.shape}")
+    if keys.dtype.kind not in "iufb":
+        raise TypeError(f"{what}: ids must be numbers, got {keys.dtype}")
+    if PyArray_TYPE(keys) == NPY_UINT64 and cnp.PyArray_ISCARRAY_RO(keys):
+        return keys
+    return numpy.ascontiguousarray(ids).astype("uint64")
+
+
+cdef object reduce_rows(object self, str what, object X, object lengths):
+    cdef ndarray x = floats(X)
+    cdef ndarray n, Y
+    cdef bint mean = what == "reduce_mean"
+    cdef const KernelTable* k = kernels()
+    if x is None or PyArray_NDIM(x) != 2:
+        return Ops.reduce_mean(self, X, lengths) if mean else Ops.reduce_sum(self, X, lengths)
+    n = checked_lengths(what, lengths, PyArray_DIMS(x)[0], 0)
+    cdef int64_t B = PyArray_SIZE(n)
+    cdef int64_t O = PyArray_DIMS(x)[1]
+    Y = empty2(B, O, PyArray_TYPE(x))
+    if PyArray_TYPE(x) == NPY_FLOAT:
+        with nogil:
+            if mean:
+                k.f32.reduce_mean(f32(Y), f32(x), i32(n), B, O)
+            else:
+                k.f32.reduce_sum(f32(Y), f32(x), i32(n), B, O)
+    else:
+        with nogil:
+            if mean:
+                k.f64.reduce_mean(f64(Y), f64(x), i32(n), B, O)
+            else:
+                k.f64.reduce_sum(f64(Y), f64(x), i32(n), B, O)
+    return Y
+
+
+cdef object backprop_reduce_rows(object self, str what, object dY, object lengths):
+    cdef ndarray dy = floats(dY)
+    cdef ndarray n, dX
+    cdef bint mean = what == "backprop_reduce_mean"
+    cdef const KernelTable* k = kernels()
+    if dy is None or PyArray_NDIM(dy) != 2:
+        if mean:
+            return Ops.backprop_reduce_mean(self, dY, lengths)
+        return Ops.backprop_reduce_sum(self, dY, lengths)
+    n = checked_lengths(what, lengths, -1, 0)
+    cdef int64_t B = PyArray_SIZE(n)
+    cdef int64_t O = PyArray_DIMS(dy)[1]
+    if PyArray_DIMS(dy)[0] != B:
+        raise ValueError(f"{what}: {B} lengths for a gradient of shape {dY.shape}")
+    dX = empty2(total(n), O, PyArray_TYPE(dy))
+    if PyArray_TYPE(dy) == NPY_FLOAT:
+        with nogil:
+            if mean:
+                k.f32.backprop_reduce_mean(f32(dX), f32(dy), i32(n), B, O)
+            else:
+                k.f32.backprop_reduce_sum(f32(dX), f32(dy), i32(n), B, O)
+    else:
+        with nogil:
+            if mean:
+                k.f64.backprop_reduce_mean(f64(dX), f64(dy), i32(n), B, O)
+            else:
+                k.f64.backprop_reduce_sum(f64(dX), f64(dy), i32(n), B, O)
+    return dX
