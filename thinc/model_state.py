@@ -310,7 +310,7 @@ def _check_param(node: Any, name: str, value: Any) -> Any:
         raise DeserializationError(f"unknown parameter {name!r}, known are {node.param_names}")
     if value is None:
         return None
-    if isinstance(value, numpy.generic) or not hasattr(value, "shape"):
+    if isinstance(value, numpy.generic) or not hasattr(value, "dtype"):
         raise DeserializationError(f"parameter {name!r} is {type(value).__name__}, not an array")
     family = _FAMILIES.get(value.dtype.kind)
     if family is None:

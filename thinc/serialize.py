@@ -36,6 +36,9 @@ _SCALARS = {
     0xD2: struct.Struct(">i"),
     0xD3: struct.Struct(">q"),
 }
+_UNPACK_ERRORS = (
+    msgpack.exceptions.UnpackException, ValueError, TypeError, OverflowError, RecursionError
+)  # fmt: skip
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
@@ -50,12 +53,15 @@ def pack_value(value: Any) -> bytes:
     """A value as msgpack: plain data, numpy arrays and scalars, containers of these.
 
     Tuples become lists. Raises TypeError for everything that cannot be represented:
-    other types, integers beyond 64 bits, nesting beyond 511 levels, lone surrogates.
+    other types, integers beyond 64 bits, lone surrogates, nesting too deep to be read.
     """
     try:
-        return msgpack.packb(value, default=_encode, use_bin_type=True)
+        data = msgpack.packb(value, default=_encode, use_bin_type=True)
+        if len(data) > 500:  # msgpack reads a few levels less than it writes
+            _check_complete(data)
     except (ValueError, OverflowError, RecursionError) as error:
-        raise TypeError(f"can not serialize the value: {error}") from error
+        raise TypeError(f"can not serialize the value: {error!r}") from error
+    return data
 
 
 def unpack_value(data: Buffer) -> Any:
@@ -67,9 +73,7 @@ def unpack_value(data: Buffer) -> Any:
         )
     except DeserializationError:
         raise
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DeserializationError(f"not a valid msgpack value: {error!r}") from error
-    except msgpack.exceptions.UnpackException as error:
+    except _UNPACK_ERRORS as error:
         raise DeserializationError(f"not a valid msgpack value: {error!r}") from error
 
 
@@ -165,9 +169,10 @@ def _decode_array(type_: Any, shape: Any, data: Any) -> numpy.ndarray:
 
 
 def _decode_dtype(type_: Any) -> numpy.dtype:
-    fields = type_ if isinstance(type_, list) else [("", type_)]
+    fields = type_ if isinstance(type_, list) else [["", type_]]
     for field in fields:
-        if len(field) != 2 or not isinstance(field[0], str) or not _is_plain(field[1]):
+        pair = isinstance(field, list) and len(field) == 2
+        if not (pair and isinstance(field[0], str) and _is_plain(field[1])):
             raise DeserializationError(f"{_short(type_)} is not a plain dtype")
     try:
         dtype = numpy.dtype([(n, t) for n, t in type_] if isinstance(type_, list) else type_)
@@ -254,7 +259,7 @@ def _as_bytes(array: numpy.ndarray) -> Buffer:
     """The buffer of a C-contiguous array, without a copy where numpy can export it."""
     if array.size == 0 or array.dtype.kind not in "biufc":
         return array.tobytes()
-    return memoryview(array.reshape(-1)).cast("B")
+    return array.reshape(-1).data.cast("B")
 
 
 def parse_message(data: Buffer) -> Any:
