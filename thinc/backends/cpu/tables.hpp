@@ -1,0 +1,101 @@
+// Sums of table rows, the inner loops of embedding layers. Memory is the cost:
+// the rows of one output are read together, so that it is written once, and the
+// rows of a later one are asked for while these are added.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "kernel_table.hpp"
+
+namespace thinc {
+namespace THINC_LEVEL {
+namespace tables {
+
+constexpr int64_t PREFETCH_AHEAD = 2;  // in batch items
+constexpr int64_t LINE = 64;
+
+template <bool WRITE, typename T>
+static inline void prefetch_row(const T* row, int64_t width) {
+    const char* p = reinterpret_cast<const char*>(row);
+    const char* const end = reinterpret_cast<const char*>(row + width);
+    for (; p < end; p += LINE) __builtin_prefetch(p, WRITE);
+}
+
+// y = (ACCUMULATE ? y : 0) + rows[0] + ... + rows[K - 1], K up to 4
+template <int K, bool ACCUMULATE, typename T>
+static inline void add_rows(T* __restrict y, const T* const* rows, int64_t width) {
+    const T* const a = rows[0];
+    const T* const b = rows[K > 1 ? 1 : 0];
+    const T* const c = rows[K > 2 ? 2 : 0];
+    const T* const d = rows[K > 3 ? 3 : 0];
+    for (int64_t j = 0; j < width; ++j) {
+        T sum = a[j];
+        if (K > 1) sum += b[j];
+        if (K > 2) sum += c[j];
+        if (K > 3) sum += d[j];
+        y[j] = ACCUMULATE ? y[j] + sum : sum;
+    }
+}
+
+template <bool ACCUMULATE, typename T>
+static inline void add_up_to_four_rows(T* y, const T* const* rows, int64_t count, int64_t width) {
+    switch (count) {
+        case 1: return add_rows<1, ACCUMULATE>(y, rows, width);
+        case 2: return add_rows<2, ACCUMULATE>(y, rows, width);
+        case 3: return add_rows<3, ACCUMULATE>(y, rows, width);
+        default: return add_rows<4, ACCUMULATE>(y, rows, width);
+    }
+}
+
+}  // namespace tables
+
+template <typename T>
+static void gather_add(T* Y, const T* table, const uint32_t* indices, int64_t B, int64_t K,
+                       int64_t width) {
+    if (K == 0) {
+        if (B > 0 && width > 0) std::memset(Y, 0, B * width * sizeof(T));
+        return;
+    }
+    for (int64_t b = 0; b < B; ++b) {
+        if (b + tables::PREFETCH_AHEAD < B) {
+            const uint32_t* later = indices + (b + tables::PREFETCH_AHEAD) * K;
+            for (int64_t k = 0; k < K; ++k)
+                tables::prefetch_row<false>(table + later[k] * width, width);
+        }
+        T* const y = Y + b * width;
+        for (int64_t k = 0; k < K; k += 4) {
+            const int64_t count = K - k < 4 ? K - k : 4;
+            const T* rows[4];
+            for (int64_t i = 0; i < count; ++i) rows[i] = table + indices[b * K + k + i] * width;
+            if (k == 0) tables::add_up_to_four_rows<false>(y, rows, count, width);
+            else tables::add_up_to_four_rows<true>(y, rows, count, width);
+        }
+    }
+}
+
+template <typename T>
+static void backprop_gather_add(T* table, const T* dY, const uint32_t* indices, int64_t B, int64_t K,
+                                int64_t width) {
+    for (int64_t b = 0; b < B; ++b) {
+        if (b + tables::PREFETCH_AHEAD < B) {
+            const uint32_t* later = indices + (b + tables::PREFETCH_AHEAD) * K;
+            for (int64_t k = 0; k < K; ++k)
+                tables::prefetch_row<true>(table + later[k] * width, width);
+        }
+        const T* __restrict dy = dY + b * width;
+        // One row after the other: two of them may be the same.
+        for (int64_t k = 0; k < K; ++k) {
+            T* __restrict row = table + indices[b * K + k] * width;
+            for (int64_t j = 0; j < width; ++j) row[j] += dy[j];
+        }
+    }
+}
+
+template <typename T>
+static void fill_tables(Kernels<T>& kernels) {
+    kernels.gather_add = gather_add<T>;
+    kernels.backprop_gather_add = backprop_gather_add<T>;
+}
+
+}  // namespace THINC_LEVEL
+}  // namespace thinc
