@@ -17,9 +17,9 @@ THINC_HD uint32_t rotate_left(uint32_t x, int bits) { return (x << bits) | (x >>
 // The finalizers of MurmurHash3: every input bit reaches every output bit.
 THINC_HD uint64_t murmur3_finish(uint64_t x) {
     x ^= x >> 33;
-    x *= 0xff51afd7ed558ccdULL;
+    x *= uint64_t(0xff51afd7ed558ccd);
     x ^= x >> 33;
-    x *= 0xc4ceb9fe1a85ec53ULL;
+    x *= uint64_t(0xc4ceb9fe1a85ec53);
     return x ^ (x >> 33);
 }
 
@@ -35,8 +35,8 @@ THINC_HD uint32_t murmur3_finish(uint32_t x) {
 // follows the 16-byte blocks, which leaves one word to scramble.
 THINC_HD Hash128 murmur3_x64_128(uint64_t id, uint32_t seed) {
     const uint64_t length = 8;
-    const uint64_t k =
-        rotate_left(id * 0x87c37b91114253d5ULL, 31) * 0x4cf5ad432745937fULL;
+    const uint64_t mixed = rotate_left(id * uint64_t(0x87c37b91114253d5), 31);
+    const uint64_t k = mixed * uint64_t(0x4cf5ad432745937f);
     uint64_t h1 = k ^ seed ^ length;
     uint64_t h2 = seed ^ length;
     h1 += h2;
@@ -49,7 +49,7 @@ THINC_HD Hash128 murmur3_x64_128(uint64_t id, uint32_t seed) {
 }
 
 // MurmurHash64A of a run of 64-bit keys: start, absorb each key, finish.
-constexpr uint64_t MURMUR64A_FACTOR = 0xc6a4a7935bd1e995ULL;
+constexpr uint64_t MURMUR64A_FACTOR = uint64_t(0xc6a4a7935bd1e995);
 
 THINC_HD uint64_t murmur64a_start(uint64_t nr_bytes, uint64_t seed) {
     return seed ^ (nr_bytes * MURMUR64A_FACTOR);
