@@ -1,0 +1,128 @@
+from typing import Any, Callable, Optional, Tuple
+
+from ..config import registry
+from ..model import Model
+from ..types import Floats1d, Floats2d, Ints1d
+from ..util import get_width
+from .input_errors import check_array, describe
+
+InT = Tuple[Ints1d, Floats1d, Ints1d]
+SEEDS = (0, 1)
+
+
+@registry.layers("SparseLinear.v1")
+def SparseLinear(nO: Optional[int] = None, length: int = 2**18) -> Model[InT, Floats2d]:
+    """A linear model of sparse features, with the cells of older releases.
+
+    For models saved by them: all features share the first length + nO cells of W.
+    New models should use SparseLinear_v2, to which everything else said there applies.
+    """
+    return _sparse_linear(nO, length, v1_indexing=True)
+
+
+@registry.layers("SparseLinear.v2")
+def SparseLinear_v2(nO: Optional[int] = None, length: int = 2**18) -> Model[InT, Floats2d]:
+    """A linear model of sparse features: Y[r, c] = b[c] + sum over features of weight * value.
+
+    A feature is any 64-bit key. It is hashed twice into the `length` cells of each class
+    (MurmurHash3 of 32 bits, seeds 0 and 1), and its weight is the sum of the two.
+    Input: keys (m,) integers, values (m,) floats, lengths (batch,) integers: how many
+    of the features each row has, in order. Output: floats of shape (batch, nO).
+    Parameters: W (nO * length,) and b (nO,), zeros.
+    backprop returns the input: keys have no gradient.
+    Raises TypeError if the input is not three arrays, ValueError if shapes or dtypes do
+    not fit, ValueError or IndexError if lengths do not sum to m.
+    """
+    return _sparse_linear(nO, length, v1_indexing=False)
+
+
+def _sparse_linear(nO: Optional[int], length: int, *, v1_indexing: bool) -> Model[InT, Floats2d]:
+    return Model(
+        "sparse_linear",
+        forward,
+        init=init,
+        params={"W": None, "b": None},
+        dims={"nO": nO, "length": length},
+        attrs={"v1_indexing": v1_indexing},
+    )
+
+
+def forward(model: Model[InT, Floats2d], X: InT, is_train: bool) -> Tuple[Floats2d, Callable]:
+    ops = model.ops
+    W = model.get_param("W")
+    b = model.get_param("b")
+    nO, length = model.get_dim("nO"), model.get_dim("length")
+    keys, values, lengths = _checked(ops, X, W)
+    first = ops.xp.arange(nO, dtype="int64")
+    if not model.attrs["v1_indexing"]:
+        first = first * length
+    # cells[s][m, c]: where in W feature m has its weight for class c, by seed s.
+    cells = []
+    for seed in SEEDS:
+        hashes = murmur3_32(ops.xp, keys, seed).astype("int64")
+        hashes = hashes & (length - 1) if model.attrs["v1_indexing"] else hashes % length
+        cells.append(hashes[:, None] + first)
+    products = sum(W[cell] for cell in cells) * values[:, None]
+    Y = ops.reduce_sum(products, lengths)
+    Y += b
+
+    def backprop(dY: Floats2d) -> InT:
+        if getattr(dY, "shape", None) != Y.shape:
+            raise ValueError(f"expected a gradient of shape {Y.shape}, got {describe(dY)}")
+        d_products = ops.backprop_reduce_sum(ops.as_contig(dY), lengths)
+        d_weights = (d_products * values[:, None]).astype(W.dtype, copy=False).reshape(-1)
+        dW = ops.alloc(W.shape, dtype=W.dtype)
+        for cell in cells:
+            ops.scatter_add(dW, cell.reshape(-1), d_weights)
+        model.inc_grad("W", dW)
+        model.inc_grad("b", dY.sum(axis=0))
+        return X
+
+    return Y, backprop
+
+
+def init(model: Model[InT, Floats2d], X: Optional[InT] = None, Y: Any = None) -> None:
+    if Y is not None:
+        model.set_dim("nO", get_width(Y))
+    nO = model.get_dim("nO")
+    model.set_param("W", model.ops.alloc1f(nO * model.get_dim("length")))
+    model.set_param("b", model.ops.alloc1f(nO))
+
+
+def murmur3_32(xp: Any, keys: Any, seed: int) -> Any:
+    """MurmurHash3 (x86, 32 bits) of the eight little-endian bytes of each key.
+
+    keys: uint64 of any shape; returns uint32 of that shape. Austin Appleby's algorithm,
+    https://github.com/aappleby/smhasher.
+    """
+    u32 = xp.uint32
+    h = xp.full(keys.shape, seed, dtype="uint32")
+    for shift in (0, 32):
+        k = (keys >> xp.uint64(shift)).astype("uint32") * u32(0xCC9E2D51)
+        k = (k << u32(15) | k >> u32(17)) * u32(0x1B873593)
+        h = h ^ k
+        h = (h << u32(13) | h >> u32(19)) * u32(5) + u32(0xE6546B64)
+    h = h ^ u32(8)
+    h = (h ^ h >> u32(16)) * u32(0x85EBCA6B)
+    h = (h ^ h >> u32(13)) * u32(0xC2B2AE35)
+    return h ^ h >> u32(16)
+
+
+def _checked(ops, X: Any, W: Floats1d) -> Tuple[Any, Any, Any]:
+    """keys as uint64, values in W's dtype, lengths as int32."""
+    expected = "a tuple (keys, values, lengths) of arrays"
+    if not isinstance(X, (tuple, list)) or len(X) != 3:
+        raise TypeError(f"expected {expected}, got {describe(X)}")
+    for part in X:
+        check_array(part, expected)
+    keys, values, lengths = X
+    if keys.ndim != 1 or values.shape != keys.shape or lengths.ndim != 1:
+        raise ValueError(
+            "expected keys (m,), values (m,) and lengths (batch,), got "
+            f"{describe(keys)}, {describe(values)} and {describe(lengths)}"
+        )
+    if keys.size and keys.dtype.kind not in "iu":
+        raise ValueError(f"expected integer keys, got {describe(keys)}")
+    if lengths.size and lengths.dtype.kind not in "iu":
+        raise ValueError(f"expected integer lengths, got {describe(lengths)}")
+    return keys.astype("uint64"), values.astype(W.dtype), lengths.astype("int32")
