@@ -39,7 +39,8 @@ from .cpu_kernels cimport (
 import numpy
 
 from ..config import registry
-from . import cpu_kernels
+from . import lstm
+from .formulas import FORMULAS
 from .ops import Ops
 
 cnp.import_array()
@@ -51,21 +52,8 @@ cdef int64_t RELEASE_GIL_ABOVE = 20000
 # benchmarks/sgemm.py: up to here our kernel is at least as fast.
 cdef int64_t BLAS_ABOVE = 1 << 62
 
-# Name of an activation -> its place in Kernels.values, and whether its slope takes Y.
-ACTIVATIONS = {
-    "sigmoid": 0,
-    "relu": 1,
-    "clipped_linear": 2,
-    "swish": 3,
-    "hard_swish": 4,
-    "hard_swish_mobilenet": 5,
-    "dish": 6,
-    "gelu": 7,
-    "gelu_approx": 8,
-    "mish": 9,
-    "tanh": 10,
-    "identity": 11,
-}
+# Name of an activation -> its place in Kernels.values and Kernels.slopes.
+ACTIVATIONS = {name: position for position, name in enumerate(FORMULAS)}
 
 
 # ---- arrays -----------------------------------------------------------------
@@ -220,6 +208,10 @@ cdef ndarray apply_slopes(int which, object dY, object Z, bint inplace, tuple pa
         with nogil:
             k.f64.slopes[which](f64(dx), f64(dy), f64(z), n, p64)
     return dx
+
+
+cdef object unknown_activation(name):
+    return KeyError(f"No activation named {name!r}. Known: {', '.join(sorted(ACTIVATIONS))}")
 
 
 cdef inline int fill_params(tuple params, float* p32, double* p64) except -1:
@@ -439,14 +431,16 @@ class NumpyOps(Ops):
     def affine_activation(self, name, X, W, b, params=()):
         which = ACTIVATIONS.get(name)
         if which is None:
-            raise KeyError(f"No activation named {name!r}. Known: {', '.join(sorted(ACTIVATIONS))}")
+            raise unknown_activation(name)
+        params = params or FORMULAS[name].defaults
         # relu, sigmoid and tanh have their slope from Y, so P need not be kept.
         return affine(self, which, X, W, b, params, which > RELU and which != TANH)
 
     def backprop_activation(self, name, dY, Z, params=()):
         which = ACTIVATIONS.get(name)
         if which is None:
-            raise KeyError(f"No activation named {name!r}. Known: {', '.join(sorted(ACTIVATIONS))}")
+            raise unknown_activation(name)
+        params = params or FORMULAS[name].defaults
         dP = apply_slopes(which, dY, Z, False, params)
         return Ops.backprop_activation(self, name, dY, Z, params) if dP is None else dP
 
@@ -502,6 +496,22 @@ class NumpyOps(Ops):
         else:
             k.f64.add_column_sums(f64(out), f64(x), rows, cols)
         return out
+
+    # ---- activations --------------------------------------------------------
+
+    def _map(self, formula, X, params, inplace):
+        which = ACTIVATIONS.get(formula.name)
+        Y = None if which is None else apply_values(which, X, inplace, params)
+        return Ops._map(self, formula, X, params, inplace) if Y is None else Y
+
+    def _map_slope(self, formula, dY, Z, params, inplace):
+        which = ACTIVATIONS.get(formula.name)
+        dX = None if which is None else apply_slopes(which, dY, Z, inplace, params)
+        return Ops._map_slope(self, formula, dY, Z, params, inplace) if dX is None else dX
+
+    def backprop_relu(self, dY, Y, inplace=False):
+        dX = apply_slopes(RELU, dY, Y, inplace, ())
+        return Ops.backprop_relu(self, dY, Y, inplace) if dX is None else dX
 
     # ---- rows ---------------------------------------------------------------
 
@@ -882,6 +892,66 @@ class NumpyOps(Ops):
                 k.f64.gather_add(f64(Y), f64(table), u32(rows), n, 4, O)
         return Y, rows
 
+    # ---- LSTM: one layer, one direction (thinc.backends.lstm stacks them) -----
+
+    def _lstm_layer_forward(self, gates, Wh, h0, c0, size_at_t, backward):
+        cdef ndarray g = writable_floats(gates)
+        cdef ndarray w, h, c, n, H, C
+        cdef const KernelTable* k = kernels()
+        cdef bint reverse = backward
+        if g is None or PyArray_NDIM(g) != 2:
+            return lstm.layer_forward(self, gates, Wh, h0, c0, size_at_t, backward)
+        w = floats_like(Wh, g, 2)
+        h = floats_like(h0, g, 1)
+        c = floats_like(c0, g, 1)
+        if w is None or h is None or c is None:
+            return lstm.layer_forward(self, gates, Wh, h0, c0, size_at_t, backward)
+        n = as_int32(size_at_t)
+        cdef int64_t width = PyArray_DIMS(w)[1]
+        cdef int64_t steps = PyArray_SIZE(n)
+        H = empty2(PyArray_DIMS(g)[0], width, PyArray_TYPE(g))
+        C = empty2(PyArray_DIMS(g)[0], width, PyArray_TYPE(g))
+        if PyArray_TYPE(g) == NPY_FLOAT:
+            with nogil:
+                k.f32.lstm_forward(f32(H), f32(C), f32(g), f32(w), f32(h), f32(c), i32(n), steps,
+                                   width, reverse)
+        else:
+            with nogil:
+                k.f64.lstm_forward(f64(H), f64(C), f64(g), f64(w), f64(h), f64(c), i32(n), steps,
+                                   width, reverse)
+        return H, C
+
+    def _lstm_layer_backward(self, dY, H, C, gates, Wh, h0, c0, size_at_t, backward):
+        cdef ndarray dy = floats(dY)
+        cdef ndarray y, cells, g, w, h, c, n, d_gates, dh0, dc0
+        cdef const KernelTable* k = kernels()
+        cdef bint reverse = backward
+        if dy is None or PyArray_NDIM(dy) != 2:
+            return lstm.layer_backward(self, dY, H, C, gates, Wh, h0, c0, size_at_t, backward)
+        y = floats_like(H, dy, 2)
+        cells = floats_like(C, dy, 2)
+        g = floats_like(gates, dy, 2)
+        w = floats_like(Wh, dy, 2)
+        h = floats_like(h0, dy, 1)
+        c = floats_like(c0, dy, 1)
+        if y is None or cells is None or g is None or w is None or h is None or c is None:
+            return lstm.layer_backward(self, dY, H, C, gates, Wh, h0, c0, size_at_t, backward)
+        n = as_int32(size_at_t)
+        cdef int64_t width = PyArray_DIMS(w)[1]
+        cdef int64_t steps = PyArray_SIZE(n)
+        d_gates = empty_like(g)
+        dh0 = empty1(width, PyArray_TYPE(dy))
+        dc0 = empty1(width, PyArray_TYPE(dy))
+        if PyArray_TYPE(dy) == NPY_FLOAT:
+            with nogil:
+                k.f32.backprop_lstm(f32(d_gates), f32(dh0), f32(dc0), f32(dy), f32(y), f32(cells),
+                                    f32(g), f32(w), f32(h), f32(c), i32(n), steps, width, reverse)
+        else:
+            with nogil:
+                k.f64.backprop_lstm(f64(d_gates), f64(dh0), f64(dc0), f64(dy), f64(y), f64(cells),
+                                    f64(g), f64(w), f64(h), f64(c), i32(n), steps, width, reverse)
+        return d_gates, dh0, dc0
+
     # ---- training -----------------------------------------------------------
 
     def get_dropout_mask(self, shape, drop):
@@ -927,8 +997,8 @@ class NumpyOps(Ops):
 
     def adam(self, weights, gradient, mom1, mom2, beta1, beta2, eps, learn_rate, mod_rate=1.0):
         arrays = (weights, gradient, mom1, mom2)
-        if mod_rate != 1.0 or len({id(a) for a in arrays}) != 4:
-            return Ops.adam(self, weights, gradient, mom1, mom2, beta1, beta2, eps, learn_rate, mod_rate)
+        if len({id(a) for a in arrays}) != 4:  # the kernel reads all four before it writes
+            return Ops.adam(self, weights, gradient, mom1, mom2, beta1, beta2, eps, learn_rate)
         for array in arrays[1:]:
             if getattr(array, "shape", None) != weights.shape:
                 raise ValueError(
