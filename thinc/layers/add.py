@@ -34,7 +34,7 @@ def add(
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     if not model.layers:
         return X, lambda dY: dY  # type: ignore[return-value]
-    Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers])
+    Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers], strict=True)
 
     def backprop(dY: OutT) -> InT:
         return sum_gradients([callback(dY) for callback in callbacks])

@@ -1,4 +1,4 @@
-from typing import TypeVar, cast
+from typing import Any, List, TypeVar, cast
 
 from ..config import registry
 from ..model import Model
@@ -23,5 +23,5 @@ def clone(orig: Model[InT, OutT], n: int) -> Model[InT, OutT]:
         return cast(Model[InT, OutT], noop())
     if n == 1:
         return orig
-    copies = [orig.copy() for _ in range(n - 1)]
-    return cast(Model[InT, OutT], chain(orig, *copies))
+    copies: List[Model] = [orig.copy() for _ in range(n - 1)]
+    return cast(Model[InT, OutT], chain(cast(Model[InT, Any], orig), *copies))

@@ -43,13 +43,13 @@ def concatenate(*layers: Model[Any, Any]) -> Model[Any, XY_XY_OutT]:
 
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     ops = model.ops
-    Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers])
+    Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers], strict=True)
     stops = _cumulative([batch_width(Y) for Y in Ys])
 
     def backprop(dY: OutT) -> InT:
         start = 0
         gradients = []
-        for callback, stop in zip(callbacks, stops):
+        for callback, stop in zip(callbacks, stops, strict=True):
             gradients.append(callback(take_columns(ops, dY, start, stop)))
             start = stop
         return sum_gradients(gradients)
@@ -64,11 +64,11 @@ def init(model: Model[InT, OutT], X: Optional[InT] = None, Y: Optional[OutT] = N
             if node.has_dim("nI") is not False:
                 node.set_dim("nI", width)
     shares = _shares_of(model, Y)
-    for layer, share in zip(model.layers, shares):
+    for layer, share in zip(model.layers, shares, strict=True):
         layer.initialize(X=X, Y=share)
     widths = [layer.maybe_get_dim("nO") for layer in model.layers]
     if None not in widths:
-        model.set_dim("nO", sum(widths))
+        model.set_dim("nO", sum(width or 0 for width in widths))
 
 
 def _shares_of(model: Model, Y: Any) -> List[Any]:
@@ -83,8 +83,8 @@ def _shares_of(model: Model, Y: Any) -> List[Any]:
     if Y is None or len(unset) != 1 or widths.count(None) != 1:
         return shares
     i = unset[0]
-    start = sum(widths[:i])
-    stop = batch_width(Y) - sum(widths[i + 1 :])
+    start = sum(width or 0 for width in widths[:i])
+    stop = batch_width(Y) - sum(width or 0 for width in widths[i + 1 :])
     if stop > start:
         shares[i] = take_columns(model.ops, Y, start, stop)
     return shares

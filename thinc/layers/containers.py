@@ -29,7 +29,7 @@ def add_batches(a: Any, b: Any) -> Any:
     if isinstance(a, (list, tuple)):
         if not isinstance(b, (list, tuple)) or len(a) != len(b):
             raise _cannot_add(a, b)
-        return [add_batches(x, y) for x, y in zip(a, b)]
+        return [add_batches(x, y) for x, y in zip(a, b, strict=True)]
     if isinstance(a, Ragged):
         if not isinstance(b, Ragged) or a.data.shape != b.data.shape:
             raise _cannot_add(a, b)
@@ -69,7 +69,7 @@ def join_columns(ops: Ops, batches: Sequence[Any]) -> Any:
         _check_kinds(batches, (list, tuple))
         if any(len(batch) != len(first) for batch in batches):
             raise ValueError(f"cannot join columns: {_describe_all(batches)}")
-        return [join_columns(ops, items) for items in zip(*batches)]
+        return [join_columns(ops, items) for items in zip(*batches, strict=True)]
     if isinstance(first, Ragged):
         # Arrays have no lengths of their own, but may stand beside a Ragged.
         datas = [batch.data if isinstance(batch, Ragged) else batch for batch in batches]
@@ -117,8 +117,13 @@ def _check_kinds(batches: Sequence[Any], kinds: tuple) -> None:
 
 
 def _describe_all(batches: Sequence[Any]) -> str:
-    return ", ".join(describe(getattr(batch, "data", None)) if isinstance(batch, (Ragged, Padded))
-                     else describe(batch) for batch in batches)
+    return ", ".join(_describe(batch) for batch in batches)
+
+
+def _describe(batch: Any) -> str:
+    if isinstance(batch, (Ragged, Padded)):
+        return f"{type(batch).__name__} of {describe(batch.data)}"
+    return describe(batch)
 
 
 def _cannot_add(a: Any, b: Any) -> ValueError:

@@ -127,7 +127,7 @@ def activate(model: Model, X: InT, activation: str, params: Tuple = ()) -> Tuple
     except (TypeError, ValueError, AttributeError, IndexError) as e:
         X = usable_rows(ops, X, W, e)
         Y, P = ops.affine_activation(activation, X, W, b, params)
-    Z = Y if activation in SLOPE_FROM_OUTPUT else P
+    Z = cast(Floats2d, Y if activation in SLOPE_FROM_OUTPUT else P)
 
     def backprop(dY: OutT) -> InT:
         dP = ops.backprop_activation(activation, dY, Z, params)

@@ -47,7 +47,7 @@ def _dropped(ops, X: Any, rate: float) -> Tuple[Any, Callable]:
         pairs = [_dropped(ops, item, rate) for item in X]
         return (
             [Y for Y, _ in pairs],
-            lambda dYs: [backprop(dY) for (_, backprop), dY in zip(pairs, dYs)],
+            lambda dYs: [backprop(dY) for (_, backprop), dY in zip(pairs, dYs, strict=True)],
         )
     if not is_array(X):
         raise TypeError(f"expected an array, a list, Ragged or Padded, got {describe(X)}")

@@ -27,7 +27,7 @@ def Embed(
     Output: floats of shape (batch, nO).
     Parameter: E (nV, nO), uniform in [-0.1, 0.1) by default.
     dropout, while training, drops whole columns, the same in all rows.
-    backprop returns zeros of the ids' shape: ids have no gradient.
+    backprop returns zeros (batch,): ids have no gradient.
     Raises IndexError for an id outside the table and for float ids, TypeError if
     the input is not an array.
     """
@@ -54,7 +54,9 @@ def embed_column(model: Model, column: int) -> Model:
     return selected
 
 
-def forward(model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool) -> Tuple[Floats2d, Callable]:
+def forward(
+    model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool
+) -> Tuple[Floats2d, Callable]:
     ops = model.ops
     E = model.get_param("E")
     ids = usable_ids(ops, ids)
@@ -68,8 +70,8 @@ def forward(model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool) -> Tupl
     def backprop(dY: Floats2d) -> Ints1d:
         if mask is not None:
             dY = dY * mask
-        accumulate_row_grad(model, "E", dY.reshape((rows.shape[0], -1)), rows)
-        return cast(Ints1d, ops.alloc(ids.shape, dtype="int32"))
+        accumulate_row_grad(model, "E", dY.reshape((rows.shape[0], E.shape[1])), rows)
+        return cast(Ints1d, ops.alloc((ids.shape[0],), dtype="int32"))
 
     return Y, backprop
 

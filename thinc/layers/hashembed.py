@@ -50,7 +50,9 @@ def HashEmbed(
     return model if column is None else embed_column(model, column)
 
 
-def forward(model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool) -> Tuple[Floats2d, Callable]:
+def forward(
+    model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool
+) -> Tuple[Floats2d, Callable]:
     ops = model.ops
     E = model.get_param("E")
     ids = _usable(ids)

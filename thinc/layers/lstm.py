@@ -141,7 +141,7 @@ class _Packing:
         self.is_full = self.size == self.steps * self.batch
         self.ops = ops
 
-    def pack(self, data: Floats3d) -> Floats2d:
+    def pack(self, data: Any) -> Any:
         """The real rows: (size, width)."""
         flat = data.reshape((self.steps * self.batch, data.shape[2]))
         return self.ops.as_contig(flat) if self.is_full else flat[self.rows]

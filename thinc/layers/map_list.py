@@ -22,7 +22,7 @@ def forward(
     results = [layer(X, is_train) for X in Xs]
 
     def backprop(dYs: List[OutT]) -> List[InT]:
-        return [callback(dY) for (_, callback), dY in zip(results, dYs)]
+        return [callback(dY) for (_, callback), dY in zip(results, dYs, strict=True)]
 
     return [Y for Y, _ in results], backprop
 

@@ -55,7 +55,7 @@ def attended_rows(Xr: Any, Q: Floats1d) -> Floats2d:
     """The rows of a Ragged, if they are as wide as Q (or none, of unknown width)."""
     if not isinstance(Xr, Ragged):
         raise TypeError(f"expected a Ragged of width nO={Q.shape[0]}, got {describe(Xr)}")
-    X = Xr.data
+    X: Any = Xr.data
     if X.shape[1] != Q.shape[0]:
         if X.shape != (0, 0):
             raise ValueError(f"input width {X.shape[1]} does not match nO={Q.shape[0]}")

@@ -71,7 +71,7 @@ def resize_linear_weighted(
         layer.name,
         layer._func,
         dims=dims,
-        params={name: None for name in layer.param_names},
+        params=dict.fromkeys(layer.param_names),
         init=layer.init,
         attrs=layer.attrs,
         ops=layer.ops,

@@ -1,4 +1,4 @@
-from typing import Callable, Tuple
+from typing import Callable, Tuple, cast
 
 from ..config import registry
 from ..model import Model
@@ -22,9 +22,9 @@ def softmax_activation() -> Model[Floats2d, Floats2d]:
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     check_array(X, "an array of floats")
     ops = model.ops
-    Y = ops.softmax(X, inplace=False)
+    Y = cast(Floats2d, ops.softmax(X, inplace=False))
 
     def backprop(dY: Floats2d) -> Floats2d:
-        return ops.backprop_softmax(Y, dY)
+        return cast(Floats2d, ops.backprop_softmax(Y, dY))
 
     return Y, backprop

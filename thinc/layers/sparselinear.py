@@ -1,4 +1,4 @@
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple, cast
 
 from ..config import registry
 from ..model import Model
@@ -69,7 +69,7 @@ def forward(model: Model[InT, Floats2d], X: InT, is_train: bool) -> Tuple[Floats
     def backprop(dY: Floats2d) -> InT:
         if getattr(dY, "shape", None) != Y.shape:
             raise ValueError(f"expected a gradient of shape {Y.shape}, got {describe(dY)}")
-        d_products = ops.backprop_reduce_sum(ops.as_contig(dY), lengths)
+        d_products = ops.backprop_reduce_sum(cast(Floats2d, ops.as_contig(dY)), lengths)
         d_weights = (d_products * values[:, None]).astype(W.dtype, copy=False).reshape(-1)
         dW = ops.alloc(W.shape, dtype=W.dtype)
         for cell in cells:

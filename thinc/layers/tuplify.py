@@ -27,7 +27,7 @@ def tuplify(
 
 
 def forward(model: Model[InT, Tuple], X: InT, is_train: bool) -> Tuple[Tuple, Callable]:
-    Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers])
+    Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers], strict=True)
 
     def backprop(dYs: Tuple) -> InT:
         if len(dYs) != len(callbacks):
@@ -35,7 +35,7 @@ def forward(model: Model[InT, Tuple], X: InT, is_train: bool) -> Tuple[Tuple, Ca
                 f"{model.name}: expected {len(callbacks)} gradients, one for each layer, "
                 f"got {len(dYs)}"
             )
-        return sum_gradients([callback(dY) for callback, dY in zip(callbacks, dYs)])
+        return sum_gradients([callback(dY) for callback, dY in zip(callbacks, dYs, strict=True)])
 
     return Ys, backprop
 
