@@ -1,0 +1,149 @@
+"""From the truths a user gives, to target probabilities and a mask."""
+
+from numbers import Integral
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy
+
+from .util import get_array_module, to_categorical
+
+WHO = "Cannot calculate CategoricalCrossentropy loss"
+
+# A class's position or name, or what stands for an unknown one.
+Label = Union[int, str, None]
+
+
+class Labels(NamedTuple):
+    """One class for each row.
+
+    classes: ints (N,). missing: bools (N,), whether the row does not count, or None if all
+    rows do. negative: bools (N,), whether the row is known *not* to be of its class, or None.
+    """
+
+    classes: Any
+    missing: Any = None
+    negative: Any = None
+
+
+class LabelReader:
+    """Understands truths: names of classes, their numbers, or probabilities.
+
+    names: what the classes are called. missing_value: the label that stands for an unknown
+    class. neg_prefix: what comes before a class's name in labels that say "not this one".
+    """
+
+    def __init__(
+        self,
+        names: Optional[Sequence[str]],
+        missing_value: Label,
+        neg_prefix: Optional[str],
+    ) -> None:
+        self.missing_value = missing_value
+        self.neg_prefix = neg_prefix
+        self.class_of: Dict[Any, int] = {name: i for i, name in enumerate(names or ())}
+
+    def read(self, truths: Any, xp: Any) -> Any:
+        """Labels, if truths has one item for each row; otherwise an array, as it is.
+
+        truths: a list, a tuple or an array of labels, or an array or a list of rows. xp: the
+        module of the arrays wanted.
+        """
+        if hasattr(truths, "dtype"):
+            if truths.ndim == 1 and truths.dtype.kind in "iub":
+                return self._from_array(xp.asarray(truths))
+            if truths.dtype.kind not in "OUS":
+                return xp.asarray(truths)
+            truths = truths.tolist()
+        if not isinstance(truths, (list, tuple)):
+            raise TypeError(f"{WHO}: expected truths as an array or a list, got {type(truths)}.")
+        first = next((item for item in truths if item is not None), None)
+        if isinstance(first, (list, tuple)) or getattr(first, "ndim", 0):
+            return xp.stack([xp.asarray(row) for row in truths])
+        if first is None or isinstance(first, (Integral, numpy.bool_)):
+            return self._from_ints(truths, xp)
+        return self._from_names(truths, xp)
+
+    def _from_array(self, classes: Any) -> Labels:
+        if not _is_int(self.missing_value):
+            return Labels(classes)
+        missing = classes == self.missing_value
+        # A missing label need not be a class.
+        return Labels(get_array_module(classes).where(missing, 0, classes), missing)
+
+    def _from_ints(self, truths: Sequence, xp: Any) -> Labels:
+        try:
+            classes = numpy.array([0 if item is None else int(item) for item in truths], "int64")
+        except (TypeError, ValueError):
+            raise TypeError(f"{WHO}: expected integers as truths, got {truths!r:.200}.") from None
+        labels = self._from_array(classes)
+        missing = labels.missing
+        if None in truths:
+            unknown = numpy.array([item is None for item in truths])
+            missing = unknown if missing is None else missing | unknown
+        return Labels(xp.asarray(labels.classes), None if missing is None else xp.asarray(missing))
+
+    def _from_names(self, truths: Sequence, xp: Any) -> Labels:
+        if not self.class_of:
+            raise ValueError(
+                "Cannot calculate loss from list of strings without names. You can pass the "
+                "names as a keyword argument when you create the loss object, e.g. "
+                "CategoricalCrossentropy(names=['dog', 'cat'])"
+            )
+        classes: List[int] = []
+        missing: List[bool] = []
+        negative: List[bool] = []
+        prefix = self.neg_prefix
+        for item in truths:
+            is_missing = item is None or item == self.missing_value
+            is_negative = (
+                not is_missing and prefix is not None and str(item).startswith(prefix)
+            )
+            missing.append(is_missing)
+            negative.append(is_negative)
+            if is_missing:
+                classes.append(0)
+            else:
+                classes.append(self.class_of[item[len(prefix) :] if is_negative else item])
+        return Labels(
+            xp.asarray(classes, dtype="int64"),
+            xp.asarray(missing) if any(missing) else None,
+            xp.asarray(negative) if any(negative) else None,
+        )
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def target_and_mask(
+    truths: Any, shape: Tuple[int, ...], label_smoothing: float, missing_value: Label, xp: Any
+) -> Tuple[Any, Any]:
+    """What LabelReader.read gave, as target probabilities T and a mask M.
+
+    T: floats (N, K). M: bools, (N, 1) or (N, K), false where nothing is known; None if it
+    would be true everywhere. shape: that of the guesses, (N, K).
+    Raises ValueError for probabilities together with label_smoothing.
+    """
+    if isinstance(truths, Labels):
+        return _from_labels(truths, shape[-1], label_smoothing, xp)
+    if label_smoothing:
+        raise ValueError(
+            "Label smoothing is only applied, when truths have type List[str], List[int] or "
+            f"Ints1d, but it was applied to an array of shape {truths.shape}."
+        )
+    known = None
+    if _is_int(missing_value) and truths.ndim == 2 and truths.shape[-1]:
+        known = truths.argmax(axis=-1)[:, None] != missing_value
+    return truths, known
+
+
+def _from_labels(labels: Labels, K: int, smoothing: float, xp: Any) -> Tuple[Any, Any]:
+    classes, missing, negative = labels
+    T = to_categorical(classes, n_classes=K, label_smoothing=smoothing)
+    known = None if missing is None else ~missing[:, None]
+    if negative is not None:
+        is_class = classes[:, None] == xp.arange(K)
+        T = xp.where(negative[:, None], xp.float32(0), T)
+        seen = ~negative[:, None] | is_class
+        known = seen if known is None else known & seen
+    return T, known
