@@ -134,8 +134,7 @@ class CategoricalCrossentropy(Loss[Floats2d, CategoricalTruths, Floats2d, float]
         xp = get_array_module(guesses)
         if self.names and len(self.names) != guesses.shape[-1]:
             raise ValueError(
-                f"{WHO}: there are {len(self.names)} names, but guesses of shape "
-                f"{guesses.shape}."
+                f"{WHO}: there are {len(self.names)} names, but guesses of shape {guesses.shape}."
             )
         if _is_outside_unit_interval(guesses):
             raise ValueError(f"{WHO} with guesses outside the [0,1] interval.")
@@ -210,9 +209,7 @@ class SequenceCategoricalCrossentropy(
                 gradient /= len(guesses)
         return gradients
 
-    def get_loss(
-        self, guesses: Sequence[Floats2d], truths: Sequence[CategoricalTruths]
-    ) -> float:
+    def get_loss(self, guesses: Sequence[Floats2d], truths: Sequence[CategoricalTruths]) -> float:
         """The sum of the squares of all gradients."""
         return self._loss_of(self.get_grad(guesses, truths))
 
@@ -405,9 +402,7 @@ def configure_SequenceCategoricalCrossentropy_v2(
     neg_prefix: Optional[str] = None,
 ) -> SequenceCategoricalCrossentropy:
     """SequenceCategoricalCrossentropy with the options of version 2: neg_prefix."""
-    return SequenceCategoricalCrossentropy(
-        normalize=normalize, names=names, neg_prefix=neg_prefix
-    )
+    return SequenceCategoricalCrossentropy(normalize=normalize, names=names, neg_prefix=neg_prefix)
 
 
 @registry.losses("SequenceCategoricalCrossentropy.v3")

@@ -57,7 +57,7 @@ class LabelReader:
         if not isinstance(truths, (list, tuple)):
             raise TypeError(f"{WHO}: expected truths as an array or a list, got {type(truths)}.")
         first = next((item for item in truths if item is not None), None)
-        if isinstance(first, (list, tuple)) or getattr(first, "ndim", 0):
+        if isinstance(first, (list, tuple)) or getattr(first, "ndim", 0) > 0:
             return xp.stack([xp.asarray(row) for row in truths])
         if first is None or isinstance(first, (Integral, numpy.bool_)):
             return self._from_ints(truths, xp)
@@ -95,15 +95,13 @@ class LabelReader:
         prefix = self.neg_prefix
         for item in truths:
             is_missing = item is None or item == self.missing_value
-            is_negative = (
-                not is_missing and prefix is not None and str(item).startswith(prefix)
-            )
+            is_negative = False
+            if prefix is not None and not is_missing and str(item).startswith(prefix):
+                is_negative = True
+                item = item[len(prefix) :]
             missing.append(is_missing)
             negative.append(is_negative)
-            if is_missing:
-                classes.append(0)
-            else:
-                classes.append(self.class_of[item[len(prefix) :] if is_negative else item])
+            classes.append(0 if is_missing else self.class_of[item])
         return Labels(
             xp.asarray(classes, dtype="int64"),
             xp.asarray(missing) if any(missing) else None,

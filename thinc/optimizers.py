@@ -3,7 +3,7 @@
 import functools
 import math
 from collections import defaultdict
-from typing import Any, Callable, DefaultDict, Dict, Optional, Tuple, TypeVar
+from typing import Any, Callable, DefaultDict, Dict, Literal, Optional, Tuple, TypeVar
 
 import numpy
 
@@ -360,6 +360,7 @@ class Optimizer:
 
     def _moments(self, ops: Ops, key: KeyT, weights: FloatsXd) -> Tuple[FloatsXd, FloatsXd]:
         if key not in self.mom1:
+            dtype: Literal["float32", "float64"]
             dtype = "float64" if weights.dtype == "float64" else "float32"
             self.mom1[key] = ops.alloc((weights.size,), dtype=dtype)
             self.mom2[key] = ops.alloc((weights.size,), dtype=dtype)
@@ -429,9 +430,7 @@ def _rectification(t: int, b1: float, b2: float) -> Tuple[bool, float]:
     rho = rho_inf - 2.0 * t * decayed / (1.0 - decayed)
     if rho < 5.0:
         return False, debias
-    r = math.sqrt(
-        (rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho)
-    )
+    r = math.sqrt((rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho))
     return True, debias * r * math.sqrt(1.0 - decayed)
 
 

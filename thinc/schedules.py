@@ -227,9 +227,7 @@ def _decaying_schedule(schedule: Schedule, step: int, **_: Any) -> float:
 
 
 @registry.schedules("compounding.v1")
-def compounding(
-    start: float, stop: float, compound: float, *, t: float = 0.0
-) -> Schedule[float]:
+def compounding(start: float, stop: float, compound: float, *, t: float = 0.0) -> Schedule[float]:
     """start * compound ** (step + t), not beyond stop.
 
     stop bounds the value from above if start <= stop, otherwise from below.
