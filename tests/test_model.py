@@ -404,6 +404,14 @@ def test_replace_node_by_a_wrapper_keeps_the_node_inside():
     assert root.layers == [wrapper] and wrapper.layers == [node]
 
 
+def test_replace_node_by_its_parent_makes_no_cycle():
+    node = carrier("node")
+    parent = carrier("parent", layers=[node])
+    root = carrier("root", layers=[node, parent])
+    assert root.replace_node(node, parent) is True
+    assert root.layers == [parent, parent] and parent.layers == [node]
+
+
 def test_wrap_model_recursive_wraps_each_node_once():
     root = example_tree()
     root.set_ref("five", root.layers[1].layers[0])

@@ -42,17 +42,6 @@ class registry(confection.registry):
         setattr(cls, registry_name, reg)
 
     @classmethod
-    def resolve(cls, config, *, schema=None, overrides: Dict[str, Any] = {}, validate=True):
-        """Call every registered function the config refers to (see confection).
-
-        Returns a plain dict. The config given is not changed, overrides or not.
-        Raises ConfigValidationError if an argument is missing, unknown or of a wrong type.
-        """
-        return super().resolve(
-            _own_sections(config), schema=schema, overrides=overrides, validate=validate
-        )
-
-    @classmethod
     def fill(
         cls,
         config,
@@ -64,7 +53,8 @@ class registry(confection.registry):
     ):
         """Add the default arguments of every registered function (see confection).
 
-        Returns a new Config. The config given is not changed, overrides or not.
+        Returns a new Config. Neither this nor `resolve`, which starts with it, changes the
+        config given, overrides or not.
         Raises ConfigValidationError if an argument is missing, unknown or of a wrong type.
         """
         return super().fill(

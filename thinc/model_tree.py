@@ -65,7 +65,7 @@ def remove_node(root, node) -> None:
     inside = {id(member) for member in rest}
     for member in rest:
         for name, target in member._refs.items():
-            if target is not None and id(target) not in inside:
+            if id(target) not in inside:
                 member._refs[name] = None
 
 

@@ -333,11 +333,11 @@ class _Reader:
             raise self._error(f"a string is not UTF-8: {error}") from error
 
     def _read_array(self, size: int, depth: int) -> List:
-        depth = self._enter(size, depth)
+        depth = self._enter(depth)
         return [self.read(depth) for _ in range(size)]
 
     def _read_map(self, size: int, depth: int) -> Any:
-        depth = self._enter(2 * size, depth)
+        depth = self._enter(depth)
         mapping: Dict[Union[str, bytes, int], Any] = {}
         for _ in range(size):
             key = self.read(depth)
@@ -350,11 +350,9 @@ class _Reader:
             mapping[key] = self.read(depth)
         return decode_map(mapping)
 
-    def _enter(self, n_items: int, depth: int) -> int:
+    def _enter(self, depth: int) -> int:
         if depth == 0:
             raise self._error(f"more than {MAX_DEPTH} levels of nesting")
-        if n_items > self.end - self.pos:
-            raise self._error(f"incomplete input, {n_items} more items expected")
         return depth - 1
 
     def _error(self, what: str) -> DeserializationError:
