@@ -1,0 +1,38 @@
+// The updates of one weight. What surrounds the algorithm is common to all:
+// the gradient is scaled and given its L2 term before, decay and the moving
+// average of the weights follow after.
+#pragma once
+#include "config.hpp"
+
+namespace thinc {
+
+// Adam, Kingma and Ba 2015 (https://arxiv.org/abs/1412.6980). learn_rate includes
+// the bias correction. Returns the new weight.
+template <typename T>
+struct Adam {
+    T beta1, beta2, eps, learn_rate;
+
+    THINC_HD T step(T w, T gradient, T& m, T& v) const {
+        m = beta1 * m + (T(1) - beta1) * gradient;
+        v = beta2 * v + (T(1) - beta2) * gradient * gradient;
+        return w - learn_rate * m / (square_root(v) + eps);
+    }
+};
+
+template <typename T>
+struct Sgd {
+    T learn_rate;
+
+    THINC_HD T step(T w, T gradient) const { return w - learn_rate * gradient; }
+};
+
+template <typename T>
+struct Surroundings {
+    T gradient_scale, l2, decay, ema_rate;
+
+    THINC_HD T full_gradient(T w, T gradient) const { return gradient * gradient_scale + l2 * w; }
+    THINC_HD T decayed(T w) const { return w - decay * w; }
+    THINC_HD T averaged(T average, T w) const { return average - ema_rate * (average - w); }
+};
+
+}  // namespace thinc

@@ -1,0 +1,308 @@
+// Loops over rows: softmax, layer normalization, column sums, maxout.
+//
+// Sums run in many lanes at once and are joined at the end, so their rounding
+// error grows with cols / 64, not with cols. Variances take a second pass.
+#pragma once
+#include <cstdint>
+
+#include "kernel_table.hpp"
+#include "thinc/rows.hpp"
+
+namespace thinc {
+namespace THINC_LEVEL {
+
+// 64 bytes of T: one AVX-512 register, or as many smaller ones as it takes.
+template <typename T>
+struct Pack {
+    typedef T Type __attribute__((vector_size(64)));
+    static constexpr int64_t SIZE = 64 / sizeof(T);
+};
+
+template <typename V, typename T>
+THINC_HD void load(V& to, const T* from) {
+    __builtin_memcpy(&to, from, sizeof(V));
+}
+
+template <typename V, typename T>
+THINC_HD void store(T* to, const V& from) {
+    __builtin_memcpy(to, &from, sizeof(V));
+}
+
+// Sum over i of what term(i, t) leaves in t, which is one element or a pack of
+// the elements from i on.
+template <typename T, typename Term>
+THINC_HD T sum_terms(int64_t n, Term term) {
+    using V = typename Pack<T>::Type;
+    constexpr int64_t W = Pack<T>::SIZE;
+    V sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
+    V t0 = {}, t1 = {}, t2 = {}, t3 = {};
+    int64_t i = 0;
+    for (; i + 4 * W <= n; i += 4 * W) {
+        term(i, t0);
+        term(i + W, t1);
+        term(i + 2 * W, t2);
+        term(i + 3 * W, t3);
+        sum0 += t0;
+        sum1 += t1;
+        sum2 += t2;
+        sum3 += t3;
+    }
+    for (; i + W <= n; i += W) {
+        term(i, t0);
+        sum0 += t0;
+    }
+    sum0 = (sum0 + sum1) + (sum2 + sum3);
+    T rest = T(0);
+    for (; i < n; ++i) {
+        T t = T(0);
+        term(i, t);
+        rest += t;
+    }
+    T lanes[W];
+    store(lanes, sum0);
+    for (int64_t width = W / 2; width > 0; width /= 2) {
+        for (int64_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
+    }
+    return lanes[0] + rest;
+}
+
+// The largest number; NaNs are passed over.
+template <typename T>
+static T maximum(const T* X, int64_t n) {
+    using V = typename Pack<T>::Type;
+    constexpr int64_t W = Pack<T>::SIZE;
+    T best = X[0];
+    int64_t i = 0;
+    if (n >= W) {
+        V bests, x;
+        load(bests, X);
+        for (i = W; i + W <= n; i += W) {
+            load(x, X + i);
+            bests = x > bests ? x : bests;
+        }
+        T lanes[W];
+        store(lanes, bests);
+        for (int64_t j = 0; j < W; ++j) best = lanes[j] > best ? lanes[j] : best;
+    }
+    for (; i < n; ++i) best = X[i] > best ? X[i] : best;
+    return best;
+}
+
+template <typename T>
+static void softmax(T* Y, const T* X, int64_t rows, int64_t cols, T inverse_temperature) {
+    if (cols == 0) return;
+    for (int64_t r = 0; r < rows; ++r, X += cols, Y += cols) {
+        const T* scaled = X;
+        if (inverse_temperature != T(1)) {
+            THINC_IVDEP
+            for (int64_t c = 0; c < cols; ++c) Y[c] = X[c] * inverse_temperature;
+            scaled = Y;
+        }
+        const T largest = maximum(scaled, cols);
+        THINC_IVDEP
+        for (int64_t c = 0; c < cols; ++c) Y[c] = exp(scaled[c] - largest);
+        const T sum = sum_terms<T>(cols, [=](int64_t c, auto& t) { load(t, Y + c); });
+        const T scale = T(1) / sum;
+        THINC_IVDEP
+        for (int64_t c = 0; c < cols; ++c) Y[c] *= scale;
+    }
+}
+
+template <typename T>
+static void backprop_softmax(T* dX, const T* Y, const T* dY, int64_t rows, int64_t cols,
+                             T inverse_temperature) {
+    for (int64_t r = 0; r < rows; ++r, dX += cols, Y += cols, dY += cols) {
+        const T dot = sum_terms<T>(cols, [=](int64_t c, auto& t) {
+            auto y = t;
+            load(y, Y + c);
+            load(t, dY + c);
+            t *= y;
+        });
+        THINC_IVDEP
+        for (int64_t c = 0; c < cols; ++c) {
+            dX[c] = softmax_gradient(Y[c], dY[c], dot, inverse_temperature);
+        }
+    }
+}
+
+template <typename T>
+static void layer_norm(T* Y, T* mean, T* rstd, const T* X, const T* G, const T* b, int64_t rows,
+                       int64_t cols) {
+    for (int64_t r = 0; r < rows; ++r, X += cols, Y += cols) {
+        const T mu = sum_terms<T>(cols, [=](int64_t c, auto& t) { load(t, X + c); }) / T(cols);
+        const T variance = sum_terms<T>(cols, [=](int64_t c, auto& t) {
+            load(t, X + c);
+            t -= mu;
+            t *= t;
+        }) / T(cols);
+        const T scale = T(1) / square_root(variance + layer_norm_epsilon<T>());
+        THINC_IVDEP
+        for (int64_t c = 0; c < cols; ++c) Y[c] = (X[c] - mu) * scale * G[c] + b[c];
+        mean[r] = mu;
+        rstd[r] = scale;
+    }
+}
+
+template <typename T>
+static void backprop_layer_norm(T* dX, T* dG, T* db, const T* dY, const T* X, const T* mean,
+                                const T* rstd, const T* G, int64_t rows, int64_t cols) {
+    for (int64_t r = 0; r < rows; ++r, dX += cols, dY += cols, X += cols) {
+        const T mu = mean[r];
+        const T scale = rstd[r];
+        const T mean_g = sum_terms<T>(cols, [=](int64_t c, auto& t) {
+            auto g = t;
+            load(g, G + c);
+            load(t, dY + c);
+            t *= g;
+        }) / T(cols);
+        const T mean_gx = sum_terms<T>(cols, [=](int64_t c, auto& t) {
+            auto g = t, x = t;
+            load(g, G + c);
+            load(x, X + c);
+            load(t, dY + c);
+            t *= g * ((x - mu) * scale);
+        }) / T(cols);
+        THINC_IVDEP
+        for (int64_t c = 0; c < cols; ++c) {
+            const T dy = dY[c];
+            const T x_hat = (X[c] - mu) * scale;
+            dG[c] += dy * x_hat;
+            db[c] += dy;
+            dX[c] = layer_norm_gradient(dy * G[c], x_hat, mean_g, mean_gx, scale);
+        }
+    }
+}
+
+// Rows are summed in blocks, each block in registers: out is touched once per
+// block, and the error grows with rows / ROWS + ROWS.
+template <typename T>
+static void add_column_sums(T* out, const T* X, int64_t rows, int64_t cols) {
+    using V = typename Pack<T>::Type;
+    constexpr int64_t W = Pack<T>::SIZE;
+    constexpr int64_t ROWS = 128;
+    for (int64_t r = 0; r < rows; r += ROWS) {
+        const int64_t n = rows - r < ROWS ? rows - r : ROWS;
+        const T* block = X + r * cols;
+        int64_t c = 0;
+        for (; c + 4 * W <= cols; c += 4 * W) {
+            V sum[4] = {}, x;
+            for (int64_t i = 0; i < n; ++i) {
+                for (int64_t k = 0; k < 4; ++k) {
+                    load(x, block + i * cols + c + k * W);
+                    sum[k] += x;
+                }
+            }
+            for (int64_t k = 0; k < 4; ++k) {
+                load(x, out + c + k * W);
+                x += sum[k];
+                store(out + c + k * W, x);
+            }
+        }
+        for (; c + W <= cols; c += W) {
+            V even = {}, odd = {}, x;
+            int64_t i = 0;
+            for (; i + 2 <= n; i += 2) {
+                load(x, block + i * cols + c);
+                even += x;
+                load(x, block + (i + 1) * cols + c);
+                odd += x;
+            }
+            if (i < n) {
+                load(x, block + i * cols + c);
+                even += x;
+            }
+            even += odd;
+            load(x, out + c);
+            x += even;
+            store(out + c, x);
+        }
+        if (c < cols) {
+            T sum[W] = {};
+            for (int64_t i = 0; i < n; ++i) {
+                for (int64_t k = 0; k < cols - c; ++k) sum[k] += block[i * cols + c + k];
+            }
+            for (int64_t k = 0; k < cols - c; ++k) out[c + k] += sum[k];
+        }
+    }
+}
+
+// PIECES known to the compiler: the loop over rows is vectorized.
+template <int PIECES, typename T>
+static void maxout_fixed(T* best, int32_t* which, const T* X, int64_t rows) {
+    THINC_IVDEP
+    for (int64_t r = 0; r < rows; ++r) {
+        T b = X[r * PIECES];
+        int32_t w = 0;
+        for (int p = 1; p < PIECES; ++p) {
+            const T x = X[r * PIECES + p];
+            const bool replace = replaces_maximum(x, b);
+            b = replace ? x : b;
+            w = replace ? p : w;
+        }
+        best[r] = b;
+        which[r] = w;
+    }
+}
+
+template <typename T>
+static void maxout(T* best, int32_t* which, const T* X, int64_t rows, int64_t pieces) {
+    if (pieces == 2) return maxout_fixed<2>(best, which, X, rows);
+    if (pieces == 3) return maxout_fixed<3>(best, which, X, rows);
+    if (pieces == 4) return maxout_fixed<4>(best, which, X, rows);
+    for (int64_t r = 0; r < rows; ++r, X += pieces) {
+        T b = X[0];
+        int32_t w = 0;
+        for (int64_t p = 1; p < pieces; ++p) {
+            const bool replace = replaces_maximum(X[p], b);
+            b = replace ? X[p] : b;
+            w = replace ? static_cast<int32_t>(p) : w;
+        }
+        best[r] = b;
+        which[r] = w;
+    }
+}
+
+template <int PIECES, typename T>
+static void backprop_maxout_fixed(T* dX, const T* dY, const int32_t* which, int64_t rows) {
+    THINC_IVDEP
+    for (int64_t r = 0; r < rows; ++r) {
+        for (int p = 0; p < PIECES; ++p) dX[r * PIECES + p] = which[r] == p ? dY[r] : T(0);
+    }
+}
+
+template <typename T>
+static int64_t backprop_maxout(T* dX, const T* dY, const int32_t* which, int64_t rows,
+                               int64_t pieces) {
+    int outside = 0;
+    for (int64_t r = 0; r < rows; ++r) outside |= (which[r] < 0) | (which[r] >= pieces);
+    if (outside) {
+        int64_t r = 0;
+        while (which[r] >= 0 && which[r] < pieces) ++r;
+        return r;
+    }
+    if (pieces == 2) {
+        backprop_maxout_fixed<2>(dX, dY, which, rows);
+    } else if (pieces == 3) {
+        backprop_maxout_fixed<3>(dX, dY, which, rows);
+    } else if (pieces == 4) {
+        backprop_maxout_fixed<4>(dX, dY, which, rows);
+    } else {
+        for (int64_t i = 0; i < rows * pieces; ++i) dX[i] = T(0);
+        for (int64_t r = 0; r < rows; ++r) dX[r * pieces + which[r]] = dY[r];
+    }
+    return -1;
+}
+
+template <typename T>
+static void fill_rows(Kernels<T>& kernels) {
+    kernels.softmax = softmax<T>;
+    kernels.backprop_softmax = backprop_softmax<T>;
+    kernels.layer_norm = layer_norm<T>;
+    kernels.backprop_layer_norm = backprop_layer_norm<T>;
+    kernels.add_column_sums = add_column_sums<T>;
+    kernels.maxout = maxout<T>;
+    kernels.backprop_maxout = backprop_maxout<T>;
+}
+
+}  // namespace THINC_LEVEL
+}  // namespace thinc
