@@ -157,6 +157,16 @@ class TrainingMethods:
 
         return lstm.backprop_lstm(self, dY, lengths, params, fwd_state)
 
+    def _lstm_layer_forward(self, gates, Wh, h0, c0, size_at_t, backward: bool):
+        from . import lstm
+
+        return lstm.layer_forward(self, gates, Wh, h0, c0, size_at_t, backward)
+
+    def _lstm_layer_backward(self, dY, H, C, gates, Wh, h0, c0, size_at_t, backward: bool):
+        from . import lstm
+
+        return lstm.layer_backward(self, dY, H, C, gates, Wh, h0, c0, size_at_t, backward)
+
     def position_encode(
         self, N: int, D: int, period: int = 10000, out: Optional[Floats2d] = None
     ) -> Floats2d:
