@@ -7,8 +7,11 @@ import typing
 from contextvars import ContextVar
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
+from .array_validation import ValidatedArray
+
 # Of a list, so many items are looked at.
 SAMPLE_ITEMS = 5
+MESSAGE_LENGTH = 200
 
 DATA_VALIDATION: ContextVar[bool] = ContextVar("DATA_VALIDATION", default=False)
 
@@ -68,8 +71,35 @@ def _problems(label: str, sample: Any, annotation: Any) -> List[Dict[str, Any]]:
         return []
     if isinstance(sample, list):
         sample = sample[:SAMPLE_ITEMS]
+    annotation = _without_typevars(annotation)
     problem = validate_type(sample, annotation)
-    return [{"loc": (label,), "msg": problem}] if problem else []
+    if problem is None:
+        return []
+    if isinstance(annotation, type) and issubclass(annotation, ValidatedArray):
+        try:
+            annotation._validate(sample)
+        except ValueError as error:
+            problem = str(error)
+    return [{"loc": (label,), "msg": _one_line(problem)}]
+
+
+def _without_typevars(annotation: Any) -> Any:
+    """The annotation with each type variable replaced by what it may stand for."""
+    if isinstance(annotation, typing.TypeVar):
+        if annotation.__constraints__:
+            return typing.Union[annotation.__constraints__]
+        return annotation.__bound__ if annotation.__bound__ is not None else Any
+    variables = getattr(annotation, "__parameters__", ())
+    if variables and typing.get_args(annotation):
+        return annotation[tuple(_without_typevars(variable) for variable in variables)]
+    return annotation
+
+
+def _one_line(text: str) -> str:
+    """The text without line breaks, and without the middle if it is long: it may show data."""
+    text = " ".join(text.split())
+    half = MESSAGE_LENGTH // 2
+    return text if len(text) <= MESSAGE_LENGTH else f"{text[:half]} ... {text[-half:]}"
 
 
 def _output_type(annotation: Any) -> Optional[Any]:
