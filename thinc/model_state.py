@@ -6,7 +6,6 @@ The message is a dict of four lists with one item for each node of `model.walk()
 """
 
 import os
-import secrets
 import stat
 from functools import singledispatch
 from pathlib import Path
@@ -146,7 +145,7 @@ def _create_beside(target: Path) -> Optional[Path]:
     directly: it is a device or a read-only file, or its folder takes no new files."""
     if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
         return None
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".{target.name[:200]}.{os.urandom(8).hex()}.tmp")
     try:
         # Unlike tempfile's, this mode leaves the permissions to the umask.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
