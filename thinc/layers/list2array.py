@@ -1,10 +1,10 @@
 from typing import Callable, List, Tuple
 
-from ..backends import Ops
 from ..config import registry
 from ..model import Model
 from ..types import Array2d
 from .sequence_conversion import ListAsArray
+
 
 @registry.layers("list2array.v1")
 def list2array() -> Model[List[Array2d], Array2d]:

@@ -1,10 +1,10 @@
 """How a batch of sequences reaches a child layer that takes another kind of batch.
 
-Every wrapper of the with_* family has a table: for each kind of batch it takes, the
-conversion to what its child takes. A conversion goes both ways, and so does its
+Every wrapper of the with_* family has a function choose_conversion: for each kind of
+batch it takes, the conversion to what its child takes. A conversion goes both ways, and so does its
 gradient: dY enters the child's backprop as X entered the child, and dX leaves as Y did.
 """
-from typing import Any, Callable, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Callable, Optional, Sequence, Tuple, Type
 
 import numpy
 
@@ -27,6 +27,27 @@ def ragged_maker(like: Ragged) -> Callable[[ArrayXd], Ragged]:
 def sequence_lengths(ops: Ops, Xs: Sequence[ArrayXd]) -> Any:
     """The number of rows of each sequence: int32, (nSeq,)."""
     return ops.asarray1i([len(x) for x in Xs])
+
+
+def padded_maker(ops: Ops, like: Padded) -> Callable[[Sequence[ArrayXd]], Padded]:
+    """A function that puts sequences, given in their original order, side by side.
+
+    Their columns come in the order of the Padded `like`, so that a gradient fits the
+    input column by column, whatever way that input was made. Sequences of other lengths
+    than those in `like` are ordered by length.
+    """
+    n_steps = like.data.shape[0]
+    size_at_t, lengths, indices = like.size_at_t, like.lengths, like.indices
+
+    def pad(Xs: Sequence[ArrayXd]) -> Padded:
+        ordered = [Xs[i] for i in ops.to_numpy(indices).tolist()]
+        if not ordered or [len(x) for x in ordered] != ops.to_numpy(lengths).tolist():
+            return ops.list2padded(Xs)
+        batch_first = ops.insert_into((len(ordered), n_steps, *ordered[0].shape[1:]), ordered)
+        data = ops.as_contig(ops.xp.swapaxes(batch_first, 0, 1))
+        return Padded(data, size_at_t, lengths, indices)
+
+    return pad
 
 
 class Conversion:
@@ -53,16 +74,8 @@ class Conversion:
         return self.leave(dX)
 
 
-# The first kind of batch that X is an instance of decides. None: X is passed as it is.
-ConversionTable = Sequence[Tuple[Union[type, Tuple[type, ...]], Optional[Type[Conversion]]]]
-
-
-def find_conversion(table: ConversionTable, X: Any) -> Optional[Type[Conversion]]:
-    """The conversion for a batch like X; None if it is passed on as it is."""
-    for kind, conversion in table:
-        if isinstance(X, kind):
-            return conversion
-    return None
+# Which conversion a batch needs; None if the child takes it as it is.
+ChooseConversion = Callable[[Any], Optional[Type[Conversion]]]
 
 
 def run_converted(
@@ -79,25 +92,25 @@ def run_converted(
 
 
 def convert_forward(
-    table: ConversionTable, model: Model, X: Any, is_train: bool
+    choose: ChooseConversion, model: Model, X: Any, is_train: bool
 ) -> Tuple[Any, Callable]:
     """The forward pass of a wrapper: of its child, by way of the conversion for X."""
     layer = model.layers[0]
-    kind = find_conversion(table, X)
+    kind = choose(X)
     if kind is None:
         return layer(X, is_train)
     return run_converted(layer, X, is_train, kind(model.ops, X))
 
 
-def convert_init(table: ConversionTable, model: Model, X: Any, Y: Any) -> None:
+def convert_init(choose: ChooseConversion, model: Model, X: Any, Y: Any) -> None:
     """The init of a wrapper: of its child, with samples converted like its data."""
-    X, Y = (_converted(table, model.ops, sample) for sample in (X, Y))
+    X, Y = (_converted(choose, model.ops, sample) for sample in (X, Y))
     model.layers[0].initialize(X=X, Y=Y)
     copy_dims_up(model)
 
 
-def _converted(table: ConversionTable, ops: Ops, sample: Any) -> Any:
-    kind = None if sample is None else find_conversion(table, sample)
+def _converted(choose: ChooseConversion, ops: Ops, sample: Any) -> Any:
+    kind = None if sample is None else choose(sample)
     return sample if kind is None else kind(ops, sample).enter(sample)
 
 
@@ -215,6 +228,7 @@ class RaggedAsList(Conversion):
     def __init__(self, ops: Ops, X: Ragged):
         super().__init__(ops, X)
         self.lengths = X.lengths
+        self.make_gradient = ragged_maker(X)
 
     def enter(self, X):
         return self.ops.unflatten(X.dataXd, self.lengths)
@@ -222,15 +236,19 @@ class RaggedAsList(Conversion):
     def leave(self, Ys):
         return Ragged(self.ops.flatten(Ys), self.lengths)
 
+    def leave_gradient(self, dXs):
+        return self.make_gradient(self.ops.flatten(dXs))
+
 
 class PaddedAsList(Conversion):
     """The sequences of a Padded, in their original order."""
 
+    def __init__(self, ops: Ops, X: Padded):
+        super().__init__(ops, X)
+        self.leave = padded_maker(ops, X)  # type: ignore[method-assign]
+
     def enter(self, X):
         return self.ops.padded2list(X)
-
-    def leave(self, Ys):
-        return self.ops.list2padded(Ys)
 
 
 # ---- for children that take a Ragged ------------------------------------------------
@@ -260,12 +278,16 @@ class ListAsRagged(Conversion):
 class PaddedAsRagged(Conversion):
     """The sequences of a Padded end to end, in their original order."""
 
+    def __init__(self, ops: Ops, X: Padded):
+        super().__init__(ops, X)
+        self.pad = padded_maker(ops, X)
+
     def enter(self, X):
         Xs = self.ops.padded2list(X)
         return Ragged(self.ops.flatten(Xs), sequence_lengths(self.ops, Xs))
 
     def leave(self, Y):
-        return self.ops.list2padded(self.ops.unflatten(Y.dataXd, Y.lengths))
+        return self.pad(self.ops.unflatten(Y.dataXd, Y.lengths))
 
 
 class PairAsRagged(Conversion):
@@ -297,7 +319,7 @@ class RaggedAsPadded(Conversion):
     def __init__(self, ops: Ops, X: Ragged):
         super().__init__(ops, X)
         self.lengths = X.lengths
-        self.leave_rows_of_X = ragged_maker(X)
+        self.make_gradient = ragged_maker(X)
 
     def enter(self, X):
         # A Padded has a width, which 1-d data only have as the Ragged's 2-d data.
@@ -308,7 +330,7 @@ class RaggedAsPadded(Conversion):
         return Ragged(self.ops.flatten(self.ops.padded2list(Y)), self.lengths)
 
     def leave_gradient(self, dX):
-        return self.leave_rows_of_X(self.leave(dX).data)
+        return self.make_gradient(self.ops.flatten(self.ops.padded2list(dX)))
 
 
 class ArrayAsPadded(Conversion):

@@ -1,11 +1,12 @@
-from typing import Any, Callable, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
 from ..config import registry
 from ..model import Model
 from ..types import ArrayXd, ListXd, Padded, Ragged
 from .child_dims import child_dims
 from .sequence_conversion import (
-    ConversionTable,
+    ChooseConversion,
+    Conversion,
     ListAsArray,
     PaddedAsArray,
     RaggedAsArray,
@@ -15,13 +16,6 @@ from .sequence_conversion import (
 )
 
 SeqT = TypeVar("SeqT", bound=Union[Padded, Ragged, ListXd, ArrayXd])
-
-CONVERSIONS: ConversionTable = (
-    (Ragged, RaggedAsArray),
-    (Padded, PaddedAsArray),
-    ((list, tuple), ListAsArray),
-)
-
 
 @registry.layers("with_array.v1")
 def with_array(layer: Model[ArrayXd, ArrayXd], pad: int = 0) -> Model[SeqT, SeqT]:
@@ -49,19 +43,29 @@ def wrapper(layer: Model, pad: int, forward: Callable, init: Callable) -> Model:
     )
 
 
+def choose_conversion(X: Any) -> Optional[Type[Conversion]]:
+    if isinstance(X, Ragged):
+        return RaggedAsArray
+    if isinstance(X, Padded):
+        return PaddedAsArray
+    if isinstance(X, (list, tuple)):
+        return ListAsArray
+    return None
+
+
 def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
-    return forward_padded(CONVERSIONS, model, X, is_train)
+    return forward_padded(choose_conversion, model, X, is_train)
 
 
 def forward_padded(
-    table: ConversionTable, model: Model, X: Any, is_train: bool
+    choose: ChooseConversion, model: Model, X: Any, is_train: bool
 ) -> Tuple[Any, Callable]:
     """convert_forward, with pad between the sequences of a list."""
     if isinstance(X, (list, tuple)) and model.attrs["pad"]:
         conversion = ListAsArray(model.ops, X, pad=model.attrs["pad"])
         return run_converted(model.layers[0], X, is_train, conversion)
-    return convert_forward(table, model, X, is_train)
+    return convert_forward(choose, model, X, is_train)
 
 
 def init(model: Model[SeqT, SeqT], X: Optional[SeqT] = None, Y: Optional[SeqT] = None) -> None:
-    convert_init(CONVERSIONS, model, X, Y)
+    convert_init(choose_conversion, model, X, Y)

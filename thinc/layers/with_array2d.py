@@ -1,10 +1,10 @@
-from typing import Callable, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
 from ..config import registry
 from ..model import Model
 from ..types import Array2d, List2d, Padded, Ragged
 from .sequence_conversion import (
-    ConversionTable,
+    Conversion,
     ListAsArray,
     PaddedAsArray2d,
     RaggedAsArray2d,
@@ -13,13 +13,6 @@ from .sequence_conversion import (
 from .with_array import forward_padded, wrapper
 
 SeqT = TypeVar("SeqT", bound=Union[Padded, Ragged, List2d, Array2d])
-
-CONVERSIONS: ConversionTable = (
-    (Ragged, RaggedAsArray2d),
-    (Padded, PaddedAsArray2d),
-    ((list, tuple), ListAsArray),
-)
-
 
 @registry.layers("with_array2d.v1")
 def with_array2d(layer: Model[Array2d, Array2d], pad: int = 0) -> Model[SeqT, SeqT]:
@@ -31,9 +24,19 @@ def with_array2d(layer: Model[Array2d, Array2d], pad: int = 0) -> Model[SeqT, Se
     return wrapper(layer, pad, forward, init)
 
 
+def choose_conversion(X: Any) -> Optional[Type[Conversion]]:
+    if isinstance(X, Ragged):
+        return RaggedAsArray2d
+    if isinstance(X, Padded):
+        return PaddedAsArray2d
+    if isinstance(X, (list, tuple)):
+        return ListAsArray
+    return None
+
+
 def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
-    return forward_padded(CONVERSIONS, model, X, is_train)
+    return forward_padded(choose_conversion, model, X, is_train)
 
 
 def init(model: Model[SeqT, SeqT], X: Optional[SeqT] = None, Y: Optional[SeqT] = None) -> None:
-    convert_init(CONVERSIONS, model, X, Y)
+    convert_init(choose_conversion, model, X, Y)
