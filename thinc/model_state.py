@@ -95,14 +95,19 @@ def to_parts(model: Any) -> List[serialize.Buffer]:
 
 def _host_array(model: Any, node: Any, name: str, value: Any) -> numpy.ndarray:
     """A parameter on the host, little-endian."""
-    place = f"{describe_node(model, node)}: parameter {name!r}"
-    if not hasattr(value, "dtype"):
-        raise TypeError(f"{place} is a {type(value).__name__}, expected an array.")
     if isinstance(value, numpy.generic):
         value = numpy.asarray(value)
+    if not hasattr(value, "dtype"):
+        place = describe_node(model, node)
+        raise TypeError(
+            f"{place}: parameter {name!r} is a {type(value).__name__}, expected an array."
+        )
     array = value if isinstance(value, numpy.ndarray) else node.ops.to_numpy(value)
     if array.dtype.kind not in _FAMILIES:
-        raise ValueError(f"{place} is of dtype {array.dtype}, only numbers can be saved.")
+        place = describe_node(model, node)
+        raise ValueError(
+            f"{place}: parameter {name!r} is of dtype {array.dtype}, only numbers can be saved."
+        )
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 

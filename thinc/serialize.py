@@ -36,6 +36,12 @@ _SCALARS = {
     0xD2: struct.Struct(">i"),
     0xD3: struct.Struct(">q"),
 }
+# What comes with its size: the kind, and the number of bytes the size takes.
+_SIZED = {
+    0xC4: ("bin", 1), 0xC5: ("bin", 2), 0xC6: ("bin", 4),
+    0xD9: ("str", 1), 0xDA: ("str", 2), 0xDB: ("str", 4),
+    0xDC: ("array", 2), 0xDD: ("array", 4), 0xDE: ("map", 2), 0xDF: ("map", 4),
+}  # fmt: skip
 _UNPACK_ERRORS = (
     msgpack.exceptions.UnpackException, ValueError, TypeError, OverflowError, RecursionError
 )  # fmt: skip
@@ -215,23 +221,41 @@ class _Writer:
         return self._parts
 
     def write(self, obj: Any) -> None:
-        if isinstance(obj, dict):
-            self._small += self._packer.pack_map_header(len(obj))
-            for key, value in obj.items():
-                self._small += self._packer.pack(key)
-                self.write(value)
-        elif isinstance(obj, (list, tuple)):
-            self._small += self._packer.pack_array_header(len(obj))
-            for item in obj:
-                self.write(item)
+        if isinstance(obj, (bytes, bytearray, memoryview)):
+            self._write_bin(obj)
         elif isinstance(obj, numpy.ndarray):
             if not obj.flags.c_contiguous:
                 obj = obj.copy(order="C")
-            self.write({**array_header(obj), b"data": _as_bytes(obj)})
-        elif isinstance(obj, (bytes, bytearray, memoryview)):
-            self._write_bin(obj)
+            self._write_map({**array_header(obj), b"data": _as_bytes(obj)})
+        elif isinstance(obj, dict) and not self._is_small(obj):
+            self._write_map(obj)
+        elif isinstance(obj, (list, tuple)) and not self._is_small(obj):
+            self._small += self._packer.pack_array_header(len(obj))
+            for item in obj:
+                self.write(item)
         else:
             self._small += self._packer.pack(obj)
+
+    def _write_map(self, mapping: Dict) -> None:
+        self._small += self._packer.pack_map_header(len(mapping))
+        for key, value in mapping.items():
+            self._small += self._packer.pack(key)
+            self.write(value)
+
+    def _is_small(self, container: Any) -> bool:
+        """Whether the container can be packed in one go: few items, no large buffer."""
+        if len(container) > 16:
+            return False
+        for item in container.values() if isinstance(container, dict) else container:
+            if isinstance(item, numpy.ndarray):
+                if item.nbytes > self.LARGE:
+                    return False
+            elif isinstance(item, (bytes, bytearray, memoryview)):
+                if len(item) > self.LARGE:
+                    return False
+            elif isinstance(item, (dict, list, tuple)) and not self._is_small(item):
+                return False
+        return True
 
     def _write_bin(self, data: Buffer) -> None:
         size = len(data)
@@ -290,41 +314,42 @@ class _Reader:
         self._items_left -= 1
         if self._items_left < 0:
             raise self._error(f"more than {MAX_ITEMS} items")
-        lead = self._take(1)[0]
+        if self.pos >= self.end:
+            raise self._error("incomplete input, another item expected")
+        lead = self._view[self.pos]
+        self.pos += 1
         if lead < 0x80:
             return lead
-        if lead >= 0xE0:
-            return lead - 0x100
         if lead < 0x90:
             return self._read_map(lead & 0x0F, depth)
         if lead < 0xA0:
             return self._read_array(lead & 0x0F, depth)
         if lead < 0xC0:
             return self._read_str(lead & 0x1F)
+        if lead >= 0xE0:
+            return lead - 0x100
         if lead in _CONSTANTS:
             return _CONSTANTS[lead]
         if lead in _SCALARS:
             scalar = _SCALARS[lead]
             return scalar.unpack(self._take(scalar.size))[0]
-        if 0xC4 <= lead <= 0xC6:
-            return self._take(self._read_size(1 << (lead - 0xC4)))
-        if 0xD9 <= lead <= 0xDB:
-            return self._read_str(self._read_size(1 << (lead - 0xD9)))
-        if lead in (0xDC, 0xDD):
-            return self._read_array(self._read_size(2 << (lead - 0xDC)), depth)
-        if lead in (0xDE, 0xDF):
-            return self._read_map(self._read_size(2 << (lead - 0xDE)), depth)
-        raise self._error(f"unexpected type byte 0x{lead:02x}")
+        if lead not in _SIZED:
+            raise self._error(f"unexpected type byte 0x{lead:02x}")
+        kind, width = _SIZED[lead]
+        size = int.from_bytes(self._take(width), "big")
+        if kind == "bin":
+            return self._take(size)
+        if kind == "str":
+            return self._read_str(size)
+        return self._read_array(size, depth) if kind == "array" else self._read_map(size, depth)
 
     def _take(self, size: int) -> memoryview:
-        start, stop = self.pos, self.pos + size
+        start = self.pos
+        stop = start + size
         if stop > self.end:
             raise self._error(f"incomplete input, {size} more bytes expected")
         self.pos = stop
         return self._view[start:stop]
-
-    def _read_size(self, width: int) -> int:
-        return int.from_bytes(self._take(width), "big")
 
     def _read_str(self, size: int) -> str:
         try:
@@ -341,9 +366,9 @@ class _Reader:
         mapping: Dict[Union[str, bytes, int], Any] = {}
         for _ in range(size):
             key = self.read(depth)
-            if isinstance(key, memoryview):
+            if type(key) is memoryview:
                 key = bytes(key)
-            if type(key) not in (str, bytes, int):
+            elif type(key) is not str and type(key) is not int:
                 raise self._error(f"a map's key is of type {type(key).__name__}")
             if key in mapping:
                 raise self._error(f"a map has the key {_short(key)} twice")
