@@ -4,6 +4,8 @@ No framework is imported to tell whether an object belongs to it: if it is not
 loaded, it does not. TensorFlow and MXNet must have been enabled, too.
 """
 
+from __future__ import annotations
+
 import sys
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -148,7 +150,7 @@ def xp2torch(xp_tensor: Any, requires_grad: bool = False, device: Optional[Any] 
     return tensor.requires_grad_() if requires_grad else tensor
 
 
-def torch2xp(torch_tensor: Any, *, ops: Optional["Ops"] = None) -> Any:
+def torch2xp(torch_tensor: Any, *, ops: Optional[Ops] = None) -> Any:
     """A PyTorch tensor, detached, as an array of ops.
 
     Without ops: cupy for a tensor on CUDA, else numpy. Memory is shared where the
@@ -194,7 +196,7 @@ def xp2tensorflow(xp_tensor: Any, requires_grad: bool = False, as_variable: bool
     return tensor if requires_grad else tf.stop_gradient(tensor)
 
 
-def tensorflow2xp(tf_tensor: Any, *, ops: Optional["Ops"] = None) -> Any:
+def tensorflow2xp(tf_tensor: Any, *, ops: Optional[Ops] = None) -> Any:
     """A TensorFlow tensor as an array of ops; without ops, of the device it is on."""
     from .backends import NumpyOps
 
@@ -234,7 +236,7 @@ def xp2mxnet(xp_tensor: Any, requires_grad: bool = False) -> Any:
     return tensor
 
 
-def mxnet2xp(mx_tensor: Any, *, ops: Optional["Ops"] = None) -> Any:
+def mxnet2xp(mx_tensor: Any, *, ops: Optional[Ops] = None) -> Any:
     """An MXNet array as an array of ops; without ops, of the device it is on."""
     from .backends import NumpyOps
 

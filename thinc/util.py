@@ -1,10 +1,9 @@
 """Helpers without a better home, and by tradition the names of several other modules."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
-import os
-import random
-import tempfile
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Optional, Tuple, Union
 
@@ -64,6 +63,8 @@ def fix_random_seed(seed: int = 0) -> None:
 
     Seeds out of a generator's range are reduced to it.
     """
+    import random
+
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
     if compat.has_torch:
@@ -224,7 +225,7 @@ class ArrayInfo:
     dtype: Any
 
     @classmethod
-    def from_array(cls, arr: Any) -> "ArrayInfo":
+    def from_array(cls, arr: Any) -> ArrayInfo:
         return cls(shape=arr.shape, dtype=arr.dtype)
 
     def check_consistency(self, arr: Any) -> None:
@@ -286,6 +287,9 @@ def partial(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[...
 @contextlib.contextmanager
 def make_tempfile(mode: str = "r") -> Iterator[Any]:
     """An open temporary file with a name; closed and removed at the end of the block."""
+    import os
+    import tempfile
+
     file = tempfile.NamedTemporaryFile(mode=mode, delete=False)
     try:
         yield file

@@ -1,5 +1,7 @@
 """Element-wise functions, softmax, maxout, layer normalization and dropout."""
 
+from __future__ import annotations
+
 from typing import Any, Optional, Sequence, Tuple, Union
 
 from ..types import Floats1d, Floats2d, Floats3d, FloatsXd, Ints2d

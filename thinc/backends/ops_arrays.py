@@ -1,5 +1,7 @@
 """Making, converting and reshaping arrays."""
 
+from __future__ import annotations
+
 from typing import Any, Optional, Sequence, Tuple, Union
 
 from ..types import (

@@ -1,5 +1,7 @@
 """Cutting sequences of data into batches."""
 
+from __future__ import annotations
+
 from typing import Any, Iterator, List, Sequence, Union
 
 import numpy
@@ -51,7 +53,7 @@ class BatchMethods:
             len(groups),
         )
 
-    def _batch_indices(self, size, sequences, shuffle: bool) -> "_BatchIndices":
+    def _batch_indices(self, size, sequences, shuffle: bool) -> _BatchIndices:
         for sequence in sequences:
             if not hasattr(sequence, "__len__"):
                 raise ValueError(

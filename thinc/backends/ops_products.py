@@ -1,5 +1,7 @@
 """Matrix products, and the dense layers built on them."""
 
+from __future__ import annotations
+
 from typing import Any, Optional, Sequence, Tuple
 
 from ..types import Floats1d, Floats2d, Floats3d, Ints2d

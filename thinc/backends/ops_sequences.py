@@ -1,5 +1,7 @@
 """Sequences of different lengths: layouts, windows and reductions."""
 
+from __future__ import annotations
+
 from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy

@@ -1,5 +1,7 @@
 """Rows picked from tables, and the hash functions that pick them."""
 
+from __future__ import annotations
+
 from typing import Any, Tuple
 
 from ..types import Floats2d, Ints1d, Ints2d

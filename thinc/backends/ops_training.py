@@ -1,5 +1,7 @@
 """What optimizers and a few layers need besides: updates, norms, averages."""
 
+from __future__ import annotations
+
 from typing import Any, Optional, Tuple
 
 from ..types import Floats1d, Floats2d, FloatsXd

@@ -1,5 +1,7 @@
 """ParamServer: where a model keeps its parameters and gradients."""
 
+from __future__ import annotations
+
 from typing import Any, Dict, Optional, Tuple
 
 from ..types import FloatsXd

@@ -1,5 +1,7 @@
 """Which Ops is in use: by name, by context, by the hardware that is there."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import sys
