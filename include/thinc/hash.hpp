@@ -6,24 +6,28 @@
 
 namespace thinc {
 
+// Not <cstdint>'s types: NVRTC has none.
+using Word32 = unsigned int;
+using Word64 = unsigned long long;
+
 // Both halves of a 128-bit hash. As four 32-bit words: low and high half of h1, then of h2.
 struct Hash128 {
-    uint64_t h1, h2;
+    Word64 h1, h2;
 };
 
-THINC_HD uint64_t rotate_left(uint64_t x, int bits) { return (x << bits) | (x >> (64 - bits)); }
-THINC_HD uint32_t rotate_left(uint32_t x, int bits) { return (x << bits) | (x >> (32 - bits)); }
+THINC_HD Word64 rotate_left(Word64 x, int bits) { return (x << bits) | (x >> (64 - bits)); }
+THINC_HD Word32 rotate_left(Word32 x, int bits) { return (x << bits) | (x >> (32 - bits)); }
 
 // The finalizers of MurmurHash3: every input bit reaches every output bit.
-THINC_HD uint64_t murmur3_finish(uint64_t x) {
+THINC_HD Word64 murmur3_finish(Word64 x) {
     x ^= x >> 33;
-    x *= uint64_t(0xff51afd7ed558ccd);
+    x *= Word64(0xff51afd7ed558ccd);
     x ^= x >> 33;
-    x *= uint64_t(0xc4ceb9fe1a85ec53);
+    x *= Word64(0xc4ceb9fe1a85ec53);
     return x ^ (x >> 33);
 }
 
-THINC_HD uint32_t murmur3_finish(uint32_t x) {
+THINC_HD Word32 murmur3_finish(Word32 x) {
     x ^= x >> 16;
     x *= 0x85ebca6bU;
     x ^= x >> 13;
@@ -33,12 +37,12 @@ THINC_HD uint32_t murmur3_finish(uint32_t x) {
 
 // MurmurHash3_x64_128 of the eight bytes of an id. They are all in the tail that
 // follows the 16-byte blocks, which leaves one word to scramble.
-THINC_HD Hash128 murmur3_x64_128(uint64_t id, uint32_t seed) {
-    const uint64_t length = 8;
-    const uint64_t mixed = rotate_left(id * uint64_t(0x87c37b91114253d5), 31);
-    const uint64_t k = mixed * uint64_t(0x4cf5ad432745937f);
-    uint64_t h1 = k ^ seed ^ length;
-    uint64_t h2 = seed ^ length;
+THINC_HD Hash128 murmur3_x64_128(Word64 id, Word32 seed) {
+    const Word64 length = 8;
+    const Word64 mixed = rotate_left(id * Word64(0x87c37b91114253d5), 31);
+    const Word64 k = mixed * Word64(0x4cf5ad432745937f);
+    Word64 h1 = k ^ seed ^ length;
+    Word64 h2 = seed ^ length;
     h1 += h2;
     h2 += h1;
     h1 = murmur3_finish(h1);
@@ -49,56 +53,56 @@ THINC_HD Hash128 murmur3_x64_128(uint64_t id, uint32_t seed) {
 }
 
 // MurmurHash64A of a run of 64-bit keys: start, absorb each key, finish.
-constexpr uint64_t MURMUR64A_FACTOR = uint64_t(0xc6a4a7935bd1e995);
+constexpr Word64 MURMUR64A_FACTOR = Word64(0xc6a4a7935bd1e995);
 
-THINC_HD uint64_t murmur64a_start(uint64_t nr_bytes, uint64_t seed) {
+THINC_HD Word64 murmur64a_start(Word64 nr_bytes, Word64 seed) {
     return seed ^ (nr_bytes * MURMUR64A_FACTOR);
 }
 
-THINC_HD uint64_t murmur64a_absorb(uint64_t h, uint64_t key) {
-    uint64_t k = key * MURMUR64A_FACTOR;
+THINC_HD Word64 murmur64a_absorb(Word64 h, Word64 key) {
+    Word64 k = key * MURMUR64A_FACTOR;
     k ^= k >> 47;
     k *= MURMUR64A_FACTOR;
     return (h ^ k) * MURMUR64A_FACTOR;
 }
 
-THINC_HD uint64_t murmur64a_finish(uint64_t h) {
+THINC_HD Word64 murmur64a_finish(Word64 h) {
     h ^= h >> 47;
     h *= MURMUR64A_FACTOR;
     return h ^ (h >> 47);
 }
 
 // MurmurHash3_x86_32: scramble a block of four bytes and absorb it.
-THINC_HD uint32_t murmur3_x86_32_scramble(uint32_t k) {
+THINC_HD Word32 murmur3_x86_32_scramble(Word32 k) {
     return rotate_left(k * 0xcc9e2d51U, 15) * 0x1b873593U;
 }
 
-THINC_HD uint32_t murmur3_x86_32_absorb(uint32_t h, uint32_t k) {
+THINC_HD Word32 murmur3_x86_32_absorb(Word32 h, Word32 k) {
     return rotate_left(h ^ murmur3_x86_32_scramble(k), 13) * 5 + 0xe6546b64U;
 }
 
 // MurmurHash3_x86_32 of the eight bytes of a key.
-THINC_HD uint32_t murmur3_x86_32(uint64_t key, uint32_t seed) {
-    uint32_t h = murmur3_x86_32_absorb(seed, static_cast<uint32_t>(key));
-    h = murmur3_x86_32_absorb(h, static_cast<uint32_t>(key >> 32));
+THINC_HD Word32 murmur3_x86_32(Word64 key, Word32 seed) {
+    Word32 h = murmur3_x86_32_absorb(seed, static_cast<Word32>(key));
+    h = murmur3_x86_32_absorb(h, static_cast<Word32>(key >> 32));
     return murmur3_finish(h ^ 8U);
 }
 
 // MurmurHash3_x86_32 of any bytes; of these, fewer than 2^32 (the hash itself
 // only knows the length modulo that).
-THINC_HD uint32_t murmur3_x86_32(const uint8_t* bytes, uint64_t nr_bytes, uint32_t seed) {
-    uint32_t h = seed;
-    uint64_t i = 0;
+THINC_HD Word32 murmur3_x86_32(const unsigned char* bytes, Word64 nr_bytes, Word32 seed) {
+    Word32 h = seed;
+    Word64 i = 0;
     for (; i + 4 <= nr_bytes; i += 4) {
-        const uint32_t k = static_cast<uint32_t>(bytes[i]) | static_cast<uint32_t>(bytes[i + 1]) << 8 |
-                           static_cast<uint32_t>(bytes[i + 2]) << 16 |
-                           static_cast<uint32_t>(bytes[i + 3]) << 24;
+        const Word32 k = static_cast<Word32>(bytes[i]) | static_cast<Word32>(bytes[i + 1]) << 8 |
+                           static_cast<Word32>(bytes[i + 2]) << 16 |
+                           static_cast<Word32>(bytes[i + 3]) << 24;
         h = murmur3_x86_32_absorb(h, k);
     }
-    uint32_t tail = 0;
-    for (int shift = 0; i < nr_bytes; ++i, shift += 8) tail |= static_cast<uint32_t>(bytes[i]) << shift;
+    Word32 tail = 0;
+    for (int shift = 0; i < nr_bytes; ++i, shift += 8) tail |= static_cast<Word32>(bytes[i]) << shift;
     h ^= murmur3_x86_32_scramble(tail);  // of an empty tail: zero
-    return murmur3_finish(h ^ static_cast<uint32_t>(nr_bytes));
+    return murmur3_finish(h ^ static_cast<Word32>(nr_bytes));
 }
 
 // x mod divisor without a division: Granlund and Montgomery, "Division by
@@ -109,21 +113,21 @@ THINC_HD uint32_t murmur3_x86_32(const uint8_t* bytes, uint64_t nr_bytes, uint32
 // floor(m x / 2^(32+l)) the quotient floor(x / d) of every 0 <= x < 2^32.
 // m has 33 bits; its top bit is added as x, halved on the way so that the sum fits.
 struct Modulo {
-    uint32_t divisor, factor;
+    Word32 divisor, factor;
     int shift1, shift2;
 
     // divisor > 0
-    THINC_HD explicit Modulo(uint32_t d) : divisor(d) {
+    THINC_HD explicit Modulo(Word32 d) : divisor(d) {
         int l = 0;
-        while (l < 32 && (uint64_t(1) << l) < d) ++l;
-        factor = static_cast<uint32_t>(((((uint64_t(1) << l) - d) << 32) / d) + 1);
+        while (l < 32 && (Word64(1) << l) < d) ++l;
+        factor = static_cast<Word32>(((((Word64(1) << l) - d) << 32) / d) + 1);
         shift1 = l > 0 ? 1 : 0;
         shift2 = l > 0 ? l - 1 : 0;
     }
 
-    THINC_HD uint32_t operator()(uint32_t x) const {
-        const uint32_t high = static_cast<uint32_t>((static_cast<uint64_t>(factor) * x) >> 32);
-        const uint32_t quotient = (high + ((x - high) >> shift1)) >> shift2;
+    THINC_HD Word32 operator()(Word32 x) const {
+        const Word32 high = static_cast<Word32>((static_cast<Word64>(factor) * x) >> 32);
+        const Word32 quotient = (high + ((x - high) >> shift1)) >> shift2;
         return x - quotient * divisor;
     }
 };
