@@ -74,11 +74,7 @@ class CategoricalCrossentropy(Loss[Floats2d, CategoricalTruths, Floats2d, float]
         self.missing_value = missing_value
         self.neg_prefix = neg_prefix
         self.label_smoothing = label_smoothing
-        self._reader = LabelReader(names, missing_value, neg_prefix)
-
-    @property
-    def _name_to_i(self):
-        return self._reader.class_of
+        self._name_to_i = {name: i for i, name in enumerate(names or ())}
 
     def convert_truths(
         self, truths: CategoricalTruths, guesses: Floats2d
@@ -98,7 +94,8 @@ class CategoricalCrossentropy(Loss[Floats2d, CategoricalTruths, Floats2d, float]
     def _target_and_mask(self, truths: Any, guesses: Floats2d) -> Tuple[Any, Any]:
         """T and M of target_and_mask, T within [0, 1] and of the shape of the guesses."""
         xp = get_array_module(guesses)
-        read = self._reader.read(truths, xp)
+        reader = LabelReader(self._name_to_i, self.missing_value, self.neg_prefix)
+        read = reader.read(truths, xp)
         T, known = target_and_mask(
             read, guesses.shape, self.label_smoothing, self.missing_value, xp
         )

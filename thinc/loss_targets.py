@@ -1,6 +1,7 @@
 """From the truths a user gives, to target probabilities and a mask."""
 
 from numbers import Integral
+from operator import index
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy
@@ -25,22 +26,16 @@ class Labels(NamedTuple):
     negative: Any = None
 
 
-class LabelReader:
+class LabelReader(NamedTuple):
     """Understands truths: names of classes, their numbers, or probabilities.
 
-    names: what the classes are called. missing_value: the label that stands for an unknown
-    class. neg_prefix: what comes before a class's name in labels that say "not this one".
+    class_of: the classes by name. missing_value: the label that stands for an unknown class.
+    neg_prefix: what comes before a class's name in labels that say "not this one".
     """
 
-    def __init__(
-        self,
-        names: Optional[Sequence[str]],
-        missing_value: Label,
-        neg_prefix: Optional[str],
-    ) -> None:
-        self.missing_value = missing_value
-        self.neg_prefix = neg_prefix
-        self.class_of: Dict[Any, int] = {name: i for i, name in enumerate(names or ())}
+    class_of: Dict[str, int]
+    missing_value: Label
+    neg_prefix: Optional[str]
 
     def read(self, truths: Any, xp: Any) -> Any:
         """Labels, if truths has one item for each row; otherwise an array, as it is.
@@ -72,8 +67,8 @@ class LabelReader:
 
     def _from_ints(self, truths: Sequence, xp: Any) -> Labels:
         try:
-            classes = numpy.array([0 if item is None else int(item) for item in truths], "int64")
-        except (TypeError, ValueError):
+            classes = numpy.array([_position(item) for item in truths], dtype="int64")
+        except TypeError:
             raise TypeError(f"{WHO}: expected integers as truths, got {truths!r:.200}.") from None
         labels = self._from_array(classes)
         missing = labels.missing
@@ -107,6 +102,12 @@ class LabelReader:
             xp.asarray(missing) if any(missing) else None,
             xp.asarray(negative) if any(negative) else None,
         )
+
+
+def _position(item: Any) -> int:
+    if item is None:
+        return 0
+    return int(item) if isinstance(item, numpy.bool_) else index(item)
 
 
 def _is_int(value: Any) -> bool:
