@@ -33,15 +33,26 @@ THINC_HD T with_sign(T x, T sign_of) {
     return from_bits(UInt((to_bits(x) & ~sign) | (to_bits(sign_of) & sign)));
 }
 
-// Horner's scheme, coefficients from the constant term up.
+// Coefficients from the constant term up. Horner's scheme in x^2 over pairs of
+// coefficients: half as long a chain of dependent operations as in x.
 template <typename T>
-THINC_HD T polynomial(T, T c) {
-    return c;
+THINC_HD T polynomial_of_pairs(T, T, T c0) {
+    return c0;
+}
+
+template <typename T>
+THINC_HD T polynomial_of_pairs(T x, T, T c0, T c1) {
+    return c0 + x * c1;
 }
 
 template <typename T, typename... Rest>
-THINC_HD T polynomial(T x, T c, Rest... rest) {
-    return c + x * polynomial(x, rest...);
+THINC_HD T polynomial_of_pairs(T x, T x2, T c0, T c1, Rest... rest) {
+    return (c0 + x * c1) + x2 * polynomial_of_pairs(x, x2, rest...);
+}
+
+template <typename T, typename... Coefficients>
+THINC_HD T polynomial(T x, Coefficients... c) {
+    return polynomial_of_pairs(x, x * x, c...);
 }
 
 namespace detail {
@@ -126,7 +137,7 @@ THINC_HD float scaled_tail(float t) {
 THINC_HD double scaled_tail(double t) {
     return polynomial(
         t, 0.75528513041575148, -0.607896641971891759, 0.387137400742218879, -0.186521857959694163,
-        0.0603965748906994641, -0.00754016896559305902, -0.00347969236224253334,
+        0.0603965748906994641, -0.00754018896559305902, -0.00347969236224253334,
         0.0016308184418903596, 0.000133344254019049116, -0.000231094818319376211,
         -1.90786653166135743e-6, 0.0000351441811577609727, 7.15005595921609866e-7,
         -5.91889273176323645e-6, -6.25132104047868019e-7, 1.01980485181351727e-6,

@@ -11,11 +11,19 @@
 namespace thinc {
 namespace THINC_LEVEL {
 
-// 64 bytes of T: one AVX-512 register, or as many smaller ones as it takes.
+// One vector register of T.
+#if defined(__AVX512F__)
+constexpr int REGISTER_BYTES = 64;
+#elif defined(__AVX__)
+constexpr int REGISTER_BYTES = 32;
+#else
+constexpr int REGISTER_BYTES = 16;
+#endif
+
 template <typename T>
 struct Pack {
-    typedef T Type __attribute__((vector_size(64)));
-    static constexpr int64_t SIZE = 64 / sizeof(T);
+    typedef T Type __attribute__((vector_size(REGISTER_BYTES)));
+    static constexpr int64_t SIZE = REGISTER_BYTES / sizeof(T);
 };
 
 template <typename V, typename T>
@@ -226,21 +234,28 @@ static void add_column_sums(T* out, const T* X, int64_t rows, int64_t cols) {
     }
 }
 
+// x, piece p, competes with the best so far. Int has the size of T: then the
+// comparison's mask selects both without conversion.
+template <typename T, typename Int>
+THINC_HD void compete(T& best, Int& which, T x, int p) {
+    const bool replace = replaces_maximum(x, best);
+    best = replace ? x : best;
+    which = replace ? Int(p) : which;
+}
+
 // PIECES known to the compiler: the loop over rows is vectorized.
 template <int PIECES, typename T>
 static void maxout_fixed(T* best, int32_t* which, const T* X, int64_t rows) {
     THINC_IVDEP
     for (int64_t r = 0; r < rows; ++r) {
-        T b = X[r * PIECES];
-        int32_t w = 0;
-        for (int p = 1; p < PIECES; ++p) {
-            const T x = X[r * PIECES + p];
-            const bool replace = replaces_maximum(x, b);
-            b = replace ? x : b;
-            w = replace ? p : w;
-        }
+        const T* x = X + r * PIECES;
+        T b = x[0];
+        typename FloatBits<T>::Int w = 0;
+        compete(b, w, x[1], 1);
+        if constexpr (PIECES > 2) compete(b, w, x[2], 2);
+        if constexpr (PIECES > 3) compete(b, w, x[3], 3);
         best[r] = b;
-        which[r] = w;
+        which[r] = static_cast<int32_t>(w);
     }
 }
 
@@ -252,11 +267,7 @@ static void maxout(T* best, int32_t* which, const T* X, int64_t rows, int64_t pi
     for (int64_t r = 0; r < rows; ++r, X += pieces) {
         T b = X[0];
         int32_t w = 0;
-        for (int64_t p = 1; p < pieces; ++p) {
-            const bool replace = replaces_maximum(X[p], b);
-            b = replace ? X[p] : b;
-            w = replace ? static_cast<int32_t>(p) : w;
-        }
+        for (int64_t p = 1; p < pieces; ++p) compete(b, w, X[p], static_cast<int>(p));
         best[r] = b;
         which[r] = w;
     }
