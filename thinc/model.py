@@ -9,7 +9,6 @@ from typing import (
     Callable,
     Dict,
     Generic,
-    Iterable,
     Iterator,
     List,
     Optional,
@@ -452,7 +451,7 @@ class Model(Generic[InT, OutT]):
 
     # The tree.
 
-    def walk(self, *, order: str = "bfs") -> Iterable["Model"]:
+    def walk(self, *, order: str = "bfs") -> Iterator["Model"]:
         """The nodes of the tree, this one included, each once.
 
         order: "bfs" breadth first; "dfs_pre" depth first, parents before children;
