@@ -200,6 +200,43 @@ def test_a_reference_out_of_the_own_subtree_is_loaded():
     assert loaded.layers[0].get_ref("sibling") is loaded.layers[1]
 
 
+@st.composite
+def trees(draw):
+    """A model whose nodes share children and refer to each other at random."""
+    nodes = []
+    for i in range(draw(st.integers(1, 6))):
+        below = st.lists(st.sampled_from(nodes), max_size=3) if nodes else st.just([])
+        params = draw(st.dictionaries(st.sampled_from("WbE"), st.none() | ARRAYS, max_size=2))
+        dims = draw(st.dictionaries(st.sampled_from(["nO", "nI"]), st.none() | st.integers(0, 9)))
+        nodes.append(carrier(f"n{i}", layers=draw(below), params=params, dims=dims))
+    root = carrier("root", layers=nodes[-2:])
+    inside = list(root.walk())
+    for node in inside:
+        node._refs["ref"] = draw(st.none() | st.sampled_from(inside))
+    return root
+
+
+ARRAYS = st.lists(st.floats(width=32, allow_nan=False), max_size=3).map(
+    lambda values: numpy.array(values, dtype="f")
+)
+
+
+@given(trees())
+def test_trees_round_trip(model):
+    data = model.to_bytes()
+    same = model.copy()
+    assert same.can_from_bytes(data) and same.from_bytes(data).to_bytes() == data
+    empty = model.copy()
+    for node in empty.walk():
+        for name in node.param_names:
+            node.set_param(name, None)
+        for name in node.ref_names:
+            node.set_ref(name, None)
+        for name in node.dim_names:
+            node._dims[name] = None
+    assert empty.from_bytes(data).to_bytes() == data
+
+
 # Attributes
 
 PLAIN = (
