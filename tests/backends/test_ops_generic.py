@@ -482,6 +482,17 @@ def test_shuffled_minibatch_is_a_permutation(n, size, buffer):
     assert sorted(numpy.concatenate([X[:0], *found])) == list(range(n))
 
 
+def test_every_iteration_shuffles_anew_with_numpys_generator():
+    batches = Ops().minibatch(50, numpy.arange(50), shuffle=True)
+    order = numpy.arange(50)
+    numpy.random.seed(1)
+    found = [next(iter(batches)) for _ in range(2)]
+    numpy.random.seed(1)
+    for batch in found:
+        numpy.random.shuffle(order)
+        assert_array_equal(batch, order)
+
+
 def test_buffer_fetches_ahead():
     fetched = []
 
