@@ -1,4 +1,5 @@
 """A few models made of nothing but Model, for tests that are not about layers."""
+
 import numpy
 
 from thinc.model import Model

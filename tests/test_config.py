@@ -1,4 +1,5 @@
 """The config system is confection's. These tests are about how thinc relies on it."""
+
 import copy
 from typing import Callable, Dict, Optional
 

@@ -1,4 +1,5 @@
 """What belongs to a context stays in it; what is shared is safe to share."""
+
 import contextvars
 import threading
 from concurrent.futures import ThreadPoolExecutor

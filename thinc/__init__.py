@@ -1,4 +1,5 @@
 """Thinc, a functional deep-learning library. The public names are in thinc.api."""
+
 from typing import TYPE_CHECKING
 
 from .about import __version__

@@ -1,4 +1,5 @@
 """The config system: confection's, with thinc's registries of functions."""
+
 import re
 from typing import Any, Dict
 

@@ -1,4 +1,5 @@
 """Where the C++ headers are: thinc/*.hpp, the formulas shared by CPU and CUDA."""
+
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent

@@ -1,4 +1,5 @@
 """Model: a name, a forward function and a few dictionaries. All layers are one."""
+
 import threading
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -254,9 +255,7 @@ class Model(Generic[InT, OutT]):
         except KeyError:
             raise KeyError(f"Cannot get dimension '{name}' for model '{self.name}'") from None
         if value is None:
-            raise ValueError(
-                f"Cannot get dimension '{name}' for model '{self.name}': value unset"
-            )
+            raise ValueError(f"Cannot get dimension '{name}' for model '{self.name}': value unset")
         return value
 
     def maybe_get_dim(self, name: str) -> Optional[int]:
@@ -300,9 +299,7 @@ class Model(Generic[InT, OutT]):
             pass
         if name not in self._has_params:
             raise KeyError(f"Unknown param: '{name}' for model '{self.name}'.")
-        raise KeyError(
-            f"Parameter '{name}' for model '{self.name}' has not been allocated yet."
-        )
+        raise KeyError(f"Parameter '{name}' for model '{self.name}' has not been allocated yet.")
 
     def maybe_get_param(self, name: str) -> Optional[Any]:
         """The array itself, or None."""
@@ -327,9 +324,7 @@ class Model(Generic[InT, OutT]):
         try:
             return self._params._grads[self.id, name]
         except KeyError:
-            raise KeyError(
-                f"No gradient for parameter '{name}' of model '{self.name}'."
-            ) from None
+            raise KeyError(f"No gradient for parameter '{name}' of model '{self.name}'.") from None
 
     def maybe_get_grad(self, name: str) -> Optional[Any]:
         """The gradient itself, or None."""
@@ -418,9 +413,7 @@ class Model(Generic[InT, OutT]):
             raise KeyError(f"Cannot get reference '{name}' for model '{self.name}'.")
         value = self._refs[name]
         if value is None:
-            raise ValueError(
-                f"Cannot get reference '{name}' for model '{self.name}': value unset."
-            )
+            raise ValueError(f"Cannot get reference '{name}' for model '{self.name}': value unset.")
         return value
 
     def maybe_get_ref(self, name: str) -> Optional["Model"]:
@@ -663,9 +656,7 @@ def change_attr_values(model: Model, mapping: Dict[str, Dict[str, Any]]) -> Mode
     return model
 
 
-def set_dropout_rate(
-    model: Model, drop: float, attrs: Sequence[str] = ("dropout_rate",)
-) -> Model:
+def set_dropout_rate(model: Model, drop: float, attrs: Sequence[str] = ("dropout_rate",)) -> Model:
     """Set the dropout rate of every node that has one. Returns the model.
 
     attrs: names of the attributes to set.

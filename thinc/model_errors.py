@@ -4,6 +4,7 @@ A layer that fails states the fact: "input width 64 does not match nI=96". As th
 exception travels outwards, every Model it passes adds its part of the place, until it
 reads: relu (layers[1].layers[0] of "residual(relu>>linear)"): input width 64 does ...
 """
+
 from collections import deque
 from typing import NamedTuple, Optional
 

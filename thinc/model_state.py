@@ -324,8 +324,7 @@ def _check_param(node: Any, name: str, value: Any) -> Any:
     current = node.get_param(name)
     if tuple(current.shape) != tuple(value.shape):
         raise DeserializationError(
-            f"parameter {name!r} is of shape {tuple(value.shape)}, expected "
-            f"{tuple(current.shape)}"
+            f"parameter {name!r} is of shape {tuple(value.shape)}, expected {tuple(current.shape)}"
         )
     expected = _FAMILIES.get(current.dtype.kind, family)
     if expected != family:
@@ -342,8 +341,7 @@ def _load_attrs(model: Any, update: _Update) -> None:
             update.attrs[name] = deserialize_attr(current, data, name, update.node)
         except Exception as error:  # a registered function may raise anything
             raise DeserializationError(
-                f"{describe_node(model, update.node)}: attribute {name!r} cannot be loaded: "
-                f"{error}"
+                f"{describe_node(model, update.node)}: attribute {name!r} cannot be loaded: {error}"
             ) from error
 
 

@@ -3,6 +3,7 @@
 A node may stand in several places of a tree, and a tree may contain itself: every
 function here visits a node once.
 """
+
 import copy
 from collections import deque
 from functools import partial

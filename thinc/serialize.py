@@ -8,6 +8,7 @@ Reading trusts nothing. It runs no code of the file's, allocates no more than a 
 multiple of the file's size, and raises DeserializationError for anything that is not
 well formed. Nothing in here knows what a Model is: see thinc.model_state.
 """
+
 import math
 import re
 import struct
@@ -90,9 +91,7 @@ def _check_complete(data: Buffer) -> None:
     unpacker.feed(data)
     unpacker.skip()
     if unpacker.tell() != len(data):
-        raise DeserializationError(
-            f"a value ends after {unpacker.tell()} of its {len(data)} bytes"
-        )
+        raise DeserializationError(f"a value ends after {unpacker.tell()} of its {len(data)} bytes")
 
 
 def _encode(obj: Any) -> Dict[bytes, Any]:

@@ -1,4 +1,5 @@
 """Tools for testing layers. check_gradients compares backprop with finite differences."""
+
 import random
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple, Union

@@ -1,4 +1,5 @@
 """What a Model expects of an object that wraps another framework's model."""
+
 import contextlib
 import copy
 import threading
