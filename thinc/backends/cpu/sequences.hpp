@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "gemm_tiles.hpp"
 #include "kernel_table.hpp"
 
 namespace thinc {
@@ -43,18 +44,62 @@ static inline void sum_rows(T* y, const T* X, int64_t rows, int64_t width) {
     for (; i < rows; ++i) add_row(y, X + i * width, width);
 }
 
-// Takes x where it is larger, or the first NaN. which holds integers as wide as
-// T, so that a column's maximum and its place fit the same kind of register.
-template <typename T, typename Index>
-static inline void take_larger(T& best, Index& which, T x, Index place) {
-    const bool take = !(x <= best) & (best == best);
+// ---- maxima -------------------------------------------------------------------
+
+// Takes x where it is larger, or the first NaN. In vectors of their own: compilers
+// turn the chain of comparisons into branches.
+template <typename T, typename Index, typename Mask>
+static inline void take_where(Mask take, T& best, Index& which, T x, Index place) {
     best = take ? x : best;
     which = take ? place : which;
 }
 
-template <typename T> struct IndexOf;
-template <> struct IndexOf<float> { typedef int32_t type; };
-template <> struct IndexOf<double> { typedef int64_t type; };
+template <typename T>
+using Places = typename products::Register<T>::mask;  // integers as wide as T
+
+template <typename T>
+static inline Places<T> load_places(const int32_t* p) {
+    typedef int32_t narrow __attribute__((vector_size(4 * products::LANES<T>)));
+    narrow v;
+    std::memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, Places<T>);
+}
+
+template <typename T>
+static inline void store_places(int32_t* p, Places<T> places) {
+    typedef int32_t narrow __attribute__((vector_size(4 * products::LANES<T>)));
+    const narrow v = __builtin_convertvector(places, narrow);
+    std::memcpy(p, &v, sizeof v);
+}
+
+// y = max(y, ROWS consecutive rows), the first of them at `place` in its sequence.
+template <int ROWS, typename T>
+static inline void take_larger(T* y, int32_t* which, const T* x, int32_t place, int64_t width) {
+    using namespace products;
+    constexpr int64_t L = LANES<T>;
+    if (width < L) {
+        for (int64_t j = 0; j < width; ++j) {
+            for (int32_t i = 0; i < ROWS; ++i) {
+                const T value = x[i * width + j];
+                take_where(!(value <= y[j]) && y[j] == y[j], y[j], which[j], value, place + i);
+            }
+        }
+        return;
+    }
+    for (int64_t j = 0; j < width; j += L) {
+        if (j > width - L) j = width - L;  // again over some columns: it changes nothing
+        V<T> best = load(y + j);
+        Places<T> at = load_places<T>(which + j);
+        THINC_UNROLL
+        for (int32_t i = 0; i < ROWS; ++i) {
+            const V<T> value = load(x + i * width + j);
+            const Places<T> take = ~(value <= best) & (best == best);
+            take_where(take, best, at, value, Places<T>{} + (place + i));
+        }
+        store(y + j, best);
+        store_places<T>(which + j, at);
+    }
+}
 
 }  // namespace sequences
 
@@ -82,32 +127,17 @@ static void reduce_mean(T* Y, const T* X, const int32_t* lengths, int64_t nr_seq
 template <typename T>
 static void reduce_max(T* Y, int32_t* which, const T* X, const int32_t* lengths, int64_t nr_seq,
                        int64_t width) {
-    using Index = typename sequences::IndexOf<T>::type;
-    constexpr int64_t BLOCK = 64;  // columns whose running maximum stays in cache or registers
+    if (width == 0) return;
     for (int64_t s = 0; s < nr_seq; ++s) {
-        const int64_t rows = lengths[s];
-        for (int64_t first = 0; first < width; first += BLOCK) {
-            const int64_t count = width - first < BLOCK ? width - first : BLOCK;
-            T best[BLOCK];
-            Index place[BLOCK];
-            const T* x = X + first;
-            for (int64_t j = 0; j < count; ++j) best[j] = x[j], place[j] = 0;
-            for (int64_t i = 1; i < rows; ++i) {
-                x += width;
-                if (count == BLOCK) {
-                    for (int64_t j = 0; j < BLOCK; ++j)
-                        sequences::take_larger(best[j], place[j], x[j], static_cast<Index>(i));
-                } else {
-                    for (int64_t j = 0; j < count; ++j)
-                        sequences::take_larger(best[j], place[j], x[j], static_cast<Index>(i));
-                }
-            }
-            for (int64_t j = 0; j < count; ++j) {
-                Y[s * width + first + j] = best[j];
-                which[s * width + first + j] = static_cast<int32_t>(place[j]);
-            }
-        }
-        X += rows * width;
+        T* const y = Y + s * width;
+        int32_t* const at = which + s * width;
+        sequences::copy_row(y, X, width);
+        sequences::clear(at, width);
+        int32_t i = 1;
+        for (; i <= lengths[s] - 4; i += 4)
+            sequences::take_larger<4>(y, at, X + i * width, i, width);
+        for (; i < lengths[s]; ++i) sequences::take_larger<1>(y, at, X + i * width, i, width);
+        X += lengths[s] * width;
     }
 }
 
