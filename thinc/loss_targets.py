@@ -46,6 +46,8 @@ class LabelReader(NamedTuple):
         if hasattr(truths, "dtype"):
             if truths.ndim == 1 and truths.dtype.kind in "iub":
                 return self._from_array(xp.asarray(truths))
+            if truths.shape == (0,):
+                return Labels(xp.zeros(0, dtype="int64"))
             if truths.dtype.kind not in "OUS":
                 return xp.asarray(truths)
             truths = truths.tolist()
