@@ -128,7 +128,9 @@ def test_bools_are_classes_0_and_1():
         assert_allclose(gradient_of(truths, G[:2, :2]), G[:2, :2] - [[0, 1], [1, 0]])
 
 
-@pytest.mark.parametrize("truths", [[], (), numpy.zeros(0, "int32"), numpy.array([]), numpy.zeros((0, 3), "f")])
+@pytest.mark.parametrize(
+    "truths", [[], (), numpy.zeros(0, "int32"), numpy.array([]), numpy.zeros((0, 3), "f")]
+)
 def test_no_rows(truths):
     gradient, value = CategoricalCrossentropy()(G[:0], truths)
     assert gradient.shape == (0, 3)

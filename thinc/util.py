@@ -173,8 +173,9 @@ def to_categorical(
     if labels.size and int(labels.max()) >= n_classes:
         raise IndexError(f"Label {int(labels.max())} is out of range for {n_classes} classes.")
     others = label_smoothing / (n_classes - 1) if label_smoothing else 0.0
-    is_label = labels[..., None] == xp.arange(n_classes)
-    return xp.where(is_label, 1.0 - label_smoothing, others).astype("float32")
+    rows = xp.full((labels.size, n_classes), others, dtype="float32")
+    rows[xp.arange(labels.size), labels.ravel()] = 1.0 - label_smoothing
+    return rows.reshape((*Y.shape, n_classes))
 
 
 def _check_smoothing(smoothing: float, n_classes: int, n_labels: int) -> None:
