@@ -102,27 +102,33 @@ static inline void backprop_row(bool carried, bool add, T* da, T* dc_before, con
     else backprop_row<false, false>(da, dc_before, dy, c, gates, c_before, width);
 }
 
-// Wh, as it is added to the gates: transposed once, so that the product of each
-// step can read it in place, and with the product of h0 at hand.
+// Wh, as it is added to the gates. With enough rows it is transposed once, so that
+// the product of each step can read it in place; the product of h0 is made once too.
 template <typename T>
 class Recurrence {
 public:
-    Recurrence(const T* Wh, const T* h0, int64_t width)
-        : width_(width), ld_(padded(4 * width)), scratch_((width + 1) * padded(4 * width) * sizeof(T)),
-          Wh_(Wh), h0_(h0), transposed_(scratch_.template get<T>()) {
-        if (!transposed_) return;  // no memory: slower, see below
-        for (int64_t j = 0; j < 4 * width; j += LANES) {
-            const int count = static_cast<int>(4 * width - j < LANES ? 4 * width - j : LANES);
-            products::pack_strip<T>(transposed_ + j, ld_, {Wh + j * width, 1, width}, count, width);
+    Recurrence(const T* Wh, const T* h0, int64_t width, int64_t rows)
+        : width_(width), ld_(padded(4 * width)), transposes_(rows >= TRANSPOSING_PAYS),
+          scratch_(((transposes_ ? width : 0) + 1) * ld_ * sizeof(T)), B_(Wh), rsb_(1), csb_(width),
+          h0_(h0), of_h0_(scratch_.template get<T>()) {
+        if (!of_h0_) return;  // no memory: the same, only slower
+        if (transposes_) {
+            T* const transposed = of_h0_ + ld_;
+            for (int64_t j = 0; j < 4 * width; j += LANES) {
+                const int count = static_cast<int>(4 * width - j < LANES ? 4 * width - j : LANES);
+                products::pack_strip<T>(transposed + j, ld_, {Wh + j * width, 1, width}, count, width);
+            }
+            B_ = transposed;
+            rsb_ = ld_;
+            csb_ = 1;
         }
-        of_h0_ = transposed_ + width * ld_;
-        gemm<T>(of_h0_, ld_, h0, width, 1, transposed_, ld_, 1, 1, 4 * width, width, 1, 0);
+        gemm<T>(of_h0_, ld_, h0, width, 1, B_, rsb_, csb_, 1, 4 * width, width, 1, 0);
     }
 
     void add(T* gates, const T* h, int64_t rows) const { add(gates, h, width_, rows); }
 
     void add_initial(T* gates, int64_t rows) const {
-        if (!transposed_) return add(gates, h0_, 0, rows);  // all rows are the same
+        if (!of_h0_) return add(gates, h0_, 0, rows);  // all rows are the same
         for (int64_t r = 0; r < rows; ++r, gates += 4 * width_) {
             THINC_IVDEP
             for (int64_t j = 0; j < 4 * width_; ++j) gates[j] += of_h0_[j];
@@ -131,20 +137,20 @@ public:
 
 private:
     static constexpr int64_t LANES = products::LANES<T>;
+    static constexpr int64_t TRANSPOSING_PAYS = 16;  // rows of all steps; measured at widths 64 to 256
     static int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
     void add(T* gates, const T* h, int64_t row_stride, int64_t rows) const {
-        const T* const B = transposed_ ? transposed_ : Wh_;
-        const int64_t rsb = transposed_ ? ld_ : 1, csb = transposed_ ? 1 : width_;
-        gemm<T>(gates, 4 * width_, h, row_stride, 1, B, rsb, csb, rows, 4 * width_, width_, 1, 1);
+        gemm<T>(gates, 4 * width_, h, row_stride, 1, B_, rsb_, csb_, rows, 4 * width_, width_, 1, 1);
     }
 
     int64_t width_, ld_;
+    bool transposes_;
     products::Scratch scratch_;
-    const T* Wh_;
+    const T* B_;
+    int64_t rsb_, csb_;
     const T* h0_;
-    T* transposed_;
-    T* of_h0_ = nullptr;
+    T* of_h0_;
 };
 
 }  // namespace lstm
@@ -153,7 +159,9 @@ template <typename T>
 static void lstm_forward(T* H, T* C, T* gates, const T* Wh, const T* h0, const T* c0,
                          const int32_t* size_at_t, int64_t steps, int64_t width, bool backward) {
     if (steps == 0 || width == 0) return;
-    const lstm::Recurrence<T> recurrence(Wh, h0, width);
+    int64_t rows = 0;
+    for (int64_t t = 0; t < steps; ++t) rows += size_at_t[t];
+    const lstm::Recurrence<T> recurrence(Wh, h0, width, rows);
     lstm::for_each_step(size_at_t, steps, backward, !backward, [=, &recurrence](lstm::Step step) {
         T* const a = gates + step.start * 4 * width;
         recurrence.add(a, H + step.previous * width, step.continuing);
