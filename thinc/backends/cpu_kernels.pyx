@@ -55,8 +55,10 @@ def use_level(name):
 
 def _choose_level():
     wanted = os.environ.get("THINC_CPU_LEVEL")
+    levels = available_levels()
     try:
-        set_level(wanted or available_levels()[-1])
+        # Negative indices are undefined here: wraparound is off.
+        set_level(wanted or levels[len(levels) - 1])
     except ValueError as e:
         raise ImportError(f"THINC_CPU_LEVEL: {e}") from None
 
