@@ -101,7 +101,7 @@ class Hyperparameter:
 
     def at(self, step: int, key: Any, last_score: Any) -> float:
         """The value at a step. A source that has ended gives its last value."""
-        if not self.is_constant:
+        if not self.overridden and self.source is not None:
             try:
                 self.number = float(self._evaluate(step, key=key, last_score=last_score))
             except EndOfSchedule:

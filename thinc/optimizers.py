@@ -3,7 +3,7 @@
 import functools
 import math
 from collections import defaultdict
-from typing import Any, Callable, DefaultDict, Dict, Literal, Optional, Tuple, TypeVar
+from typing import Any, Callable, DefaultDict, Dict, List, Literal, Optional, Tuple, TypeVar
 
 import numpy
 
@@ -182,7 +182,8 @@ class Optimizer:
         "use_radam",
         "L2_is_weight_decay",
         "_hyper",
-        "_constants",
+        "_numbers",
+        "_live",
         "_step",
         "_last_score",
     ]
@@ -195,6 +196,8 @@ class Optimizer:
     averages: Optional[Dict[KeyT, FloatsXd]]
     nr_update: DefaultDict[KeyT, int]
     last_seen: DefaultDict[KeyT, int]
+    _numbers: List[float]
+    _live: List[Tuple[int, Hyperparameter]]
 
     def __init__(
         self,
@@ -230,7 +233,6 @@ class Optimizer:
         for name, beta in (("beta1", self._hyper[1]), ("beta2", self._hyper[2])):
             if beta.is_constant and not 0.0 <= beta.number < 1.0:
                 raise ValueError(f"Optimizer: {name} must be in [0, 1), got {beta.number}.")
-        self._constants: Optional[Tuple[float, ...]]
         self._find_constants()
 
     learn_rate = _scheduled(0, "How far to go.")
@@ -241,13 +243,13 @@ class Optimizer:
     grad_clip = _scheduled(5, "Largest norm of a gradient; 0 for none.")
 
     def _find_constants(self) -> None:
-        """Note the six numbers, if none of them can change before the next call."""
-        constant = all(hyper.is_constant for hyper in self._hyper)
-        self._constants = tuple(hyper.number for hyper in self._hyper) if constant else None
+        """Note the six numbers, and which of them can change before the next call."""
+        self._numbers = [hyper.number for hyper in self._hyper]
+        self._live = [(i, hyper) for i, hyper in enumerate(self._hyper) if not hyper.is_constant]
 
-    def _evaluate(self, key: KeyT) -> Tuple[float, ...]:
-        step, last_score = self._step, self._last_score
-        return tuple(hyper.at(step, key, last_score) for hyper in self._hyper)
+    def _evaluate(self, key: KeyT) -> None:
+        for i, hyper in self._live:
+            self._numbers[i] = hyper.at(self._step, key, self._last_score)
 
     # ---- schedules --------------------------------------------------------------
 
@@ -324,7 +326,9 @@ class Optimizer:
             )
         if not weights.size:
             return weights, gradient
-        rate, b1, b2, eps, l2, clip = self._constants or self._evaluate(key)
+        if self._live:
+            self._evaluate(key)
+        rate, b1, b2, eps, l2, clip = self._numbers
         ops = _ops_by_type.get(type(weights)) or _find_ops(weights)
         moments = self._moments(ops, key, weights) if b2 or self.use_radam else None
         averages = None if self.averages is None else self._average(ops, key, weights)
