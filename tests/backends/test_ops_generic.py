@@ -177,7 +177,7 @@ def test_activation_in_place_on_a_strided_view_leaves_the_gaps_alone(ops):
         buffer[::2] = [-1, 0, 1, 2]
         expected = getattr(ops, name)(f32(-1, 0, 1, 2))
         getattr(ops, name)(buffer[::2], inplace=True)
-        assert_array_equal(buffer[::2], expected)
+        assert_allclose(buffer[::2], expected, rtol=1e-6)
         assert_array_equal(buffer[1::2], -3)
 
 
@@ -759,7 +759,7 @@ def test_gradients_of_reductions_check_their_arguments(ops):
         with pytest.raises(ValueError, match="lengths must be"):
             backprop(dY, i32(1, -1))
         for wrong in (i32(1), i32(1, 1, 1)):
-            with pytest.raises(ValueError, match="2 rows"):
+            with pytest.raises(ValueError, match="gradient"):
                 backprop(dY, wrong)
     which = numpy.zeros((2, 3), dtype="int32")
     with pytest.raises(ValueError, match="lengths must be > 0"):
