@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import pickle
+import types
 
 import numpy
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from thinc import optimizers
+from thinc.backends.ops import Ops
 from thinc.config import registry
 from thinc.optimizers import ADAM_DEFAULTS, SGD, SGD_DEFAULTS, Adam, Optimizer, RAdam
 from thinc.schedules import Schedule, constant, decaying, plateau, warmup_linear
@@ -272,6 +275,13 @@ def test_moments_are_flat_and_as_precise_as_the_weights(dtype):
         assert (moments[KEY].shape, moments[KEY].dtype) == ((6,), dtype)
 
 
+def test_averages_move_ever_slower_but_never_stop(make):
+    optimizer = make(0.0)
+    optimizer.nr_update[KEY] = 10**6
+    optimizer(KEY, numpy.ones(3, "f"), numpy.ones(3, "f"))
+    assert_allclose(optimizer.averages[KEY], 0.0001, rtol=1e-4)
+
+
 def test_no_averages_if_not_wanted(make):
     optimizer = make(0.1, use_averages=False)
     optimizer(KEY, numpy.zeros(3, "f"), numpy.ones(3, "f"))
@@ -498,3 +508,48 @@ def test_optimizers_come_from_configs(name):
 def test_filled_config_has_the_documented_options_only():
     filled = registry.fill({"optimizer": {"@optimizers": "Adam.v1"}})["optimizer"]
     assert filled == {"@optimizers": "Adam.v1", "use_averages": True, **ADAM_DEFAULTS}
+
+
+# ---- devices ------------------------------------------------------------------------
+
+
+class _Waiting:
+    """A number on a device: anything that would copy it to the host fails."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __bool__(self):
+        raise AssertionError("waits for the device")
+
+    def __float__(self):
+        raise AssertionError("waits for the device")
+
+    def __ge__(self, other):
+        return _Waiting(self.value >= other)
+
+    def __rtruediv__(self, other):
+        return _Waiting(other / self.value)
+
+
+def _where(condition, a, b):
+    return numpy.where(condition.value, a.value, b)
+
+
+class DeviceOps(Ops):
+    """The generic Ops, on arrays that could be on another device."""
+
+    xp = types.SimpleNamespace(**{**vars(numpy), "where": _where})
+
+    def norm(self, X):
+        return _Waiting(super().norm(X))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_clipping_does_not_wait_for_a_device(make, options, monkeypatch):
+    grads = gradients()
+    grads[3][0, 0] = math.nan
+    start = gradients(seed=3)[0]
+    expected = run(make(0.1, **options), start.copy(), grads)
+    monkeypatch.setitem(optimizers._ops_by_type, numpy.ndarray, DeviceOps())
+    assert_allclose(run(make(0.1, **options), start.copy(), grads), expected, rtol=1e-5, atol=1e-6)

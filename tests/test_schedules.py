@@ -253,6 +253,12 @@ def test_plateau_scales_after_max_patience_evaluations_without_a_best():
     assert drawn == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25]
 
 
+def test_plateau_waits_anew_after_each_scaling():
+    schedule = plateau(2, 0.5, constant(1))
+    drawn = [schedule(step, last_score=(step, -step)) for step in range(6)]
+    assert drawn == [1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
 def test_plateau_scales_the_schedule_inside():
     schedule = plateau(1, 0.1, decaying(1.0, 1.0))
     schedule(0, last_score=(0, 5.0))
