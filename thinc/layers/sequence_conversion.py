@@ -4,7 +4,7 @@ Every wrapper of the with_* family has a function choose_conversion: for each ki
 batch it takes, the conversion to what its child takes. A conversion goes both ways, and so does its
 gradient: dY enters the child's backprop as X entered the child, and dX leaves as Y did.
 """
-from typing import Any, Callable, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, List, Optional, Sequence, Tuple, Type
 
 import numpy
 
@@ -12,6 +12,8 @@ from ..backends import Ops
 from ..model import Model
 from ..types import ArrayXd, Padded, Ragged
 from .child_dims import copy_dims_up
+from .containers import padded_like
+from .input_errors import describe
 
 
 def ragged_maker(like: Ragged) -> Callable[[ArrayXd], Ragged]:
@@ -24,9 +26,17 @@ def ragged_maker(like: Ragged) -> Callable[[ArrayXd], Ragged]:
     return lambda rows: Ragged(rows.reshape((rows.shape[0], *trailing)), lengths)
 
 
+def row_counts(Xs: Sequence[ArrayXd]) -> List[int]:
+    """The number of rows of each sequence."""
+    try:
+        return [len(x) for x in Xs]
+    except TypeError as error:
+        raise TypeError(f"expected a list of arrays, got {describe(Xs)}: {error}") from error
+
+
 def sequence_lengths(ops: Ops, Xs: Sequence[ArrayXd]) -> Any:
     """The number of rows of each sequence: int32, (nSeq,)."""
-    return ops.asarray1i([len(x) for x in Xs])
+    return ops.asarray1i(row_counts(Xs))
 
 
 def padded_maker(ops: Ops, like: Padded) -> Callable[[Sequence[ArrayXd]], Padded]:
@@ -70,7 +80,7 @@ class Conversion:
     def enter_gradient(self, dY: Any) -> Any:
         return self.enter(dY)
 
-    def leave_gradient(self, dX: Any) -> Any:
+    def leave_gradient(self, dX: Any, dY: Any = None) -> Any:
         return self.leave(dX)
 
 
@@ -83,10 +93,13 @@ def run_converted(
 ) -> Tuple[Any, Callable]:
     """A layer's forward pass between two conversions, and its backward pass likewise."""
     Y, backprop_layer = layer(conversion.enter(X), is_train)
+    # Gradients of no sequence may not say how wide they would be, but Y does, and
+    # having no rows it is equal to its gradient.
+    no_rows = Y if X is None or len(X) == 0 else None
 
     def backprop(dY: Any) -> Any:
-        dX = backprop_layer(conversion.enter_gradient(dY))
-        return conversion.leave_gradient(dX)
+        inner = conversion.enter_gradient(dY) if no_rows is None else no_rows
+        return conversion.leave_gradient(backprop_layer(inner), dY)
 
     return conversion.leave(Y), backprop
 
@@ -122,7 +135,7 @@ class ListAsArray(Conversion):
 
     def __init__(self, ops: Ops, X: Sequence[ArrayXd], pad: int = 0):
         super().__init__(ops, X)
-        self.lengths = [len(x) for x in X]
+        self.lengths = row_counts(X)
         self.pad = pad
 
     def enter(self, X):
@@ -151,7 +164,7 @@ class RaggedAsArray2d(RaggedAsArray):
 
     def __init__(self, ops: Ops, X: Ragged):
         super().__init__(ops, X)
-        self.leave_gradient = ragged_maker(X)  # type: ignore[method-assign]
+        self.make_gradient = ragged_maker(X)
 
     def enter(self, X):
         return X.data
@@ -159,6 +172,9 @@ class RaggedAsArray2d(RaggedAsArray):
     def enter_gradient(self, dY):
         # The child's output may have had any rank.
         return dY.dataXd
+
+    def leave_gradient(self, dX, dY=None):
+        return self.make_gradient(dX)
 
 
 class PaddedAsArray(Conversion):
@@ -178,8 +194,8 @@ class PaddedAsArray(Conversion):
     def enter_gradient(self, dY):
         return self._zero_padding(dY.data)
 
-    def leave_gradient(self, dX):
-        return Padded(dX, *self.order)
+    def leave_gradient(self, dX, dY=None):
+        return padded_like(dY, dX)
 
     def _zero_padding(self, Y):
         """Y with zeros after the end of each sequence: Y itself if there is no such place."""
@@ -210,8 +226,8 @@ class PaddedAsArray2d(PaddedAsArray):
     def enter_gradient(self, dY):
         return _merge_batch(super().enter_gradient(dY))
 
-    def leave_gradient(self, dX):
-        return super().leave_gradient(dX.reshape(self.shape))
+    def leave_gradient(self, dX, dY=None):
+        return super().leave_gradient(dX.reshape(self.shape), dY)
 
 
 def _merge_batch(data):
@@ -236,7 +252,7 @@ class RaggedAsList(Conversion):
     def leave(self, Ys):
         return Ragged(self.ops.flatten(Ys), self.lengths)
 
-    def leave_gradient(self, dXs):
+    def leave_gradient(self, dXs, dY=None):
         return self.make_gradient(self.ops.flatten(dXs))
 
 
@@ -260,7 +276,7 @@ class ListAsRagged(Conversion):
     def __init__(self, ops: Ops, X: Sequence[ArrayXd]):
         super().__init__(ops, X)
         self.lengths = sequence_lengths(ops, X)
-        self.trailing = tuple(X[0].shape[1:]) if len(X) else None
+        self.trailing = getattr(X[0], "shape", ())[1:] if len(X) else None
 
     def enter(self, X):
         return Ragged(self.ops.flatten(X), self.lengths)
@@ -268,7 +284,7 @@ class ListAsRagged(Conversion):
     def leave(self, Y):
         return self.ops.unflatten(Y.dataXd, Y.lengths)
 
-    def leave_gradient(self, dX):
+    def leave_gradient(self, dX, dY=None):
         if self.trailing is None:
             return []
         rows = dX.data.reshape((dX.data.shape[0], *self.trailing))
@@ -307,7 +323,7 @@ class ListAsPadded(Conversion):
     """Sequences side by side, the longest first."""
 
     def enter(self, X):
-        return self.ops.list2padded(X)
+        return self.ops.list2padded([] if X is None else X)
 
     def leave(self, Y):
         return self.ops.padded2list(Y)
@@ -329,7 +345,7 @@ class RaggedAsPadded(Conversion):
     def leave(self, Y):
         return Ragged(self.ops.flatten(self.ops.padded2list(Y)), self.lengths)
 
-    def leave_gradient(self, dX):
+    def leave_gradient(self, dX, dY=None):
         return self.make_gradient(self.ops.flatten(self.ops.padded2list(dX)))
 
 
