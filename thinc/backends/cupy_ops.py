@@ -80,5 +80,6 @@ class CupyOps(Ops):
     def position_encode(self, N, D, period=10000, out=None):
         """As Ops.position_encode; an `out` on the host is filled there."""
         if isinstance(out, numpy.ndarray):
-            return Ops().position_encode(N, D, period=period, out=out)
+            host: Any = out
+            return Ops().position_encode(N, D, period=period, out=host)
         return super().position_encode(N, D, period=period, out=out)

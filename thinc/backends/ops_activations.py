@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, TypeVar, Union
 
 from ..types import Floats1d, Floats2d, Floats3d, FloatsXd, Ints2d
 from . import formulas
 from .formulas import Formula
 
 LAYER_NORM_EPSILON = 1e-8
+
+# Whatever rank goes in comes out.
+FloatsT = TypeVar("FloatsT", bound=FloatsXd)
 
 
 class ActivationMethods:
@@ -47,27 +50,27 @@ class ActivationMethods:
 
     # ---- one method per function ----------------------------------------
 
-    def sigmoid(self, X: FloatsXd, *, inplace: bool = False) -> FloatsXd:
+    def sigmoid(self, X: FloatsT, *, inplace: bool = False) -> FloatsT:
         """1 / (1 + exp(-x)), x limited to [-20, 20]."""
         return self._map(formulas.SIGMOID, X, (), inplace)
 
-    def backprop_sigmoid(self, dY: FloatsXd, Y: FloatsXd, *, inplace: bool = False) -> FloatsXd:
+    def backprop_sigmoid(self, dY: FloatsT, Y: FloatsT, *, inplace: bool = False) -> FloatsT:
         """dY * Y * (1 - Y)"""
         return self._map_slope(formulas.SIGMOID, dY, Y, (), inplace)
 
-    def dsigmoid(self, Y: FloatsXd, *, inplace: bool = False) -> FloatsXd:
+    def dsigmoid(self, Y: FloatsT, *, inplace: bool = False) -> FloatsT:
         """Y * (1 - Y), the slope of sigmoid from its value Y."""
         return self._store(Y * (1 - Y), Y, Y.dtype, inplace)
 
-    def dtanh(self, Y: FloatsXd, *, inplace: bool = False) -> FloatsXd:
+    def dtanh(self, Y: FloatsT, *, inplace: bool = False) -> FloatsT:
         """1 - Y^2, the slope of tanh from its value Y. Integers stay integers."""
         return self._store(1 - Y * Y, Y, Y.dtype, inplace)
 
-    def relu(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def relu(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """max(x, 0). NaN stays NaN, integers stay integers."""
         return self._map(formulas.RELU, X, (), inplace)
 
-    def backprop_relu(self, dY: FloatsXd, Y: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def backprop_relu(self, dY: FloatsT, Y: FloatsT, inplace: bool = False) -> FloatsT:
         """dY where Y, the value of relu, is positive, else zero."""
         _check_same_shape("backprop_relu", dY, Y)
         # A selection, because infinity times zero is NaN.
@@ -76,114 +79,112 @@ class ActivationMethods:
 
     def clipped_linear(
         self,
-        X: FloatsXd,
+        X: FloatsT,
         slope: float = 1.0,
         offset: float = 0.0,
         min_val: float = 0.0,
         max_val: float = 1.0,
         inplace: bool = False,
-    ) -> FloatsXd:
+    ) -> FloatsT:
         """min(max(slope * x + offset, min_val), max_val)"""
         return self._map(formulas.CLIPPED_LINEAR, X, (slope, offset, min_val, max_val), inplace)
 
     def backprop_clipped_linear(
         self,
-        dY: FloatsXd,
-        X: FloatsXd,
+        dY: FloatsT,
+        X: FloatsT,
         slope: float = 1.0,
         offset: float = 0.0,
         min_val: float = 0.0,
         max_val: float = 1.0,
         inplace: bool = False,
-    ) -> FloatsXd:
+    ) -> FloatsT:
         """dY * slope where slope * X + offset lies strictly inside the limits, else zero."""
         params = (slope, offset, min_val, max_val)
         return self._map_slope(formulas.CLIPPED_LINEAR, dY, X, params, inplace)
 
-    def relu_k(self, X: FloatsXd, n: float = 6.0, inplace: bool = False) -> FloatsXd:
+    def relu_k(self, X: FloatsT, n: float = 6.0, inplace: bool = False) -> FloatsT:
         """min(max(x, 0), n)"""
         return self.clipped_linear(X, max_val=n, inplace=inplace)
 
     def backprop_relu_k(
-        self, dY: FloatsXd, X: FloatsXd, n: float = 6.0, inplace: bool = False
-    ) -> FloatsXd:
+        self, dY: FloatsT, X: FloatsT, n: float = 6.0, inplace: bool = False
+    ) -> FloatsT:
         """dY where 0 < X < n, else zero."""
         return self.backprop_clipped_linear(dY, X, max_val=n, inplace=inplace)
 
-    def hard_sigmoid(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def hard_sigmoid(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """min(max(0.2 x + 0.5, 0), 1)"""
         return self.clipped_linear(X, slope=0.2, offset=0.5, inplace=inplace)
 
-    def backprop_hard_sigmoid(self, dY: FloatsXd, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def backprop_hard_sigmoid(self, dY: FloatsT, X: FloatsT, inplace: bool = False) -> FloatsT:
         """0.2 dY where -2.5 < X < 2.5, else zero."""
         return self.backprop_clipped_linear(dY, X, slope=0.2, offset=0.5, inplace=inplace)
 
-    def hard_tanh(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def hard_tanh(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """min(max(x, -1), 1)"""
         return self.clipped_linear(X, min_val=-1.0, max_val=1.0, inplace=inplace)
 
-    def backprop_hard_tanh(self, dY: FloatsXd, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def backprop_hard_tanh(self, dY: FloatsT, X: FloatsT, inplace: bool = False) -> FloatsT:
         """dY where -1 < X < 1, else zero."""
         return self.backprop_clipped_linear(dY, X, min_val=-1.0, max_val=1.0, inplace=inplace)
 
-    def swish(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def swish(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """x * sigmoid(x). Ramachandran et al. (2017), arXiv:1710.05941."""
         return self._map(formulas.SWISH, X, (), inplace)
 
-    def backprop_swish(
-        self, dY: FloatsXd, X: FloatsXd, Y: FloatsXd, inplace: bool = False
-    ) -> FloatsXd:
+    def backprop_swish(self, dY: FloatsT, X: FloatsT, Y: FloatsT, inplace: bool = False) -> FloatsT:
         """dY * (Y + sigmoid(X) * (1 - Y)), Y being swish(X)."""
         _check_same_shape("backprop_swish", dY, Y)
         return self._map_slope(formulas.SWISH, dY, X, (), inplace)
 
-    def hard_swish(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def hard_swish(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """x * hard_sigmoid(x)"""
         return self._map(formulas.HARD_SWISH, X, (), inplace)
 
-    def backprop_hard_swish(self, dY: FloatsXd, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def backprop_hard_swish(self, dY: FloatsT, X: FloatsT, inplace: bool = False) -> FloatsT:
         """dY * (0.4 X + 0.5) for X in [-2.5, 2.5]; zero below, dY above."""
         return self._map_slope(formulas.HARD_SWISH, dY, X, (), inplace)
 
-    def hard_swish_mobilenet(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def hard_swish_mobilenet(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """x * min(max(x + 3, 0), 6) / 6. Howard et al. (2019), arXiv:1905.02244."""
         return self._map(formulas.HARD_SWISH_MOBILENET, X, (), inplace)
 
     def backprop_hard_swish_mobilenet(
-        self, dY: FloatsXd, X: FloatsXd, inplace: bool = False
-    ) -> FloatsXd:
+        self, dY: FloatsT, X: FloatsT, inplace: bool = False
+    ) -> FloatsT:
         """dY * (2 X + 3) / 6 for X in [-3, 3]; zero below, dY above."""
         return self._map_slope(formulas.HARD_SWISH_MOBILENET, dY, X, (), inplace)
 
-    def dish(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def dish(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """x / 2 * (x / sqrt(1 + x^2) + 1)"""
         return self._map(formulas.DISH, X, (), inplace)
 
-    def backprop_dish(self, dY: FloatsXd, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def backprop_dish(self, dY: FloatsT, X: FloatsT, inplace: bool = False) -> FloatsT:
         """dY * (1/2 + x/h - x^3 / (2 h^3)), h = sqrt(1 + x^2)."""
         return self._map_slope(formulas.DISH, dY, X, (), inplace)
 
-    def gelu(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def gelu(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """x times the normal distribution function at x.
 
         Hendrycks and Gimpel (2016), arXiv:1606.08415.
         """
         return self._map(formulas.GELU, X, (), inplace)
 
-    def backprop_gelu(self, dY: FloatsXd, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def backprop_gelu(self, dY: FloatsT, X: FloatsT, inplace: bool = False) -> FloatsT:
         """dY * (cdf(X) + X * density(X)) of the normal distribution."""
         return self._map_slope(formulas.GELU, dY, X, (), inplace)
 
-    def gelu_approx(self, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def gelu_approx(self, X: FloatsT, inplace: bool = False) -> FloatsT:
         """x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))). Integers stay integers."""
         Y = self._map(formulas.GELU_APPROX, X, (), inplace)
         return Y if Y.dtype == X.dtype else Y.astype(X.dtype)
 
-    def backprop_gelu_approx(self, dY: FloatsXd, X: FloatsXd, inplace: bool = False) -> FloatsXd:
+    def backprop_gelu_approx(self, dY: FloatsT, X: FloatsT, inplace: bool = False) -> FloatsT:
         """dY times the derivative of gelu_approx at X."""
         return self._map_slope(formulas.GELU_APPROX, dY, X, (), inplace)
 
-    def mish(self, X: FloatsXd, threshold: float = 20.0, inplace: bool = False) -> FloatsXd:
+    def mish(self, X: FloatsT, threshold: float = 20.0, inplace: bool = False) -> FloatsT:
         """x * tanh(log(1 + exp(x))), and x itself from threshold on.
 
         Misra (2019), arXiv:1908.08681.
@@ -191,17 +192,17 @@ class ActivationMethods:
         return self._map(formulas.MISH, X, (threshold,), inplace)
 
     def backprop_mish(
-        self, dY: FloatsXd, X: FloatsXd, threshold: float = 20.0, inplace: bool = False
-    ) -> FloatsXd:
+        self, dY: FloatsT, X: FloatsT, threshold: float = 20.0, inplace: bool = False
+    ) -> FloatsT:
         """dY times the derivative of mish at X; dY itself from threshold on. Keeps dY's dtype."""
         dX = self._map_slope(formulas.MISH, dY, X, (threshold,), inplace)
         return dX.astype(dY.dtype, copy=False)
 
-    def erf(self, X: FloatsXd) -> FloatsXd:
+    def erf(self, X: FloatsT) -> FloatsT:
         """The error function. X's dtype is kept: integers are truncated."""
         return formulas.erf(self.xp, _wide(X)).astype(X.dtype)
 
-    def sechsq(self, X: FloatsXd) -> FloatsXd:
+    def sechsq(self, X: FloatsT) -> FloatsT:
         """(1 / cosh(x))^2, x limited to [-20, 20]."""
         return self._store(formulas.squared_sech(self.xp, _wide(X)), X, X.dtype, False)
 
@@ -209,12 +210,12 @@ class ActivationMethods:
 
     def softmax(
         self,
-        x: FloatsXd,
+        x: FloatsT,
         *,
         inplace: bool = False,
         axis: Union[int, Tuple[int, ...]] = -1,
         temperature: float = 1.0,
-    ) -> FloatsXd:
+    ) -> FloatsT:
         """exp(x / temperature), divided by its sum along axis.
 
         x: floats of any shape. Returns a new array, or x itself if inplace.
@@ -226,12 +227,12 @@ class ActivationMethods:
 
     def backprop_softmax(
         self,
-        Y: FloatsXd,
-        dY: FloatsXd,
+        Y: FloatsT,
+        dY: FloatsT,
         *,
         axis: Union[int, Tuple[int, ...]] = -1,
         temperature: float = 1.0,
-    ) -> FloatsXd:
+    ) -> FloatsT:
         """Gradient of softmax at its value Y (the first argument): a new array.
 
         Y * g - Y * sum(Y * g) along axis, g = dY / temperature.
@@ -273,8 +274,8 @@ class ActivationMethods:
     # ---- layer normalization -------------------------------------------------
 
     def layer_norm(
-        self, X: FloatsXd, G: Floats1d, b: Floats1d
-    ) -> Tuple[FloatsXd, FloatsXd, FloatsXd]:
+        self, X: FloatsT, G: Floats1d, b: Floats1d
+    ) -> Tuple[FloatsT, FloatsXd, FloatsXd]:
         """Each row of the last axis, normalized, scaled by G and shifted by b.
 
         Y = (X - mean) * rstd * G + b with rstd = 1 / sqrt(variance + 1e-8), the
@@ -288,8 +289,8 @@ class ActivationMethods:
         return (X - mean[..., None]) * rstd[..., None] * G + b, mean, rstd
 
     def backprop_layer_norm(
-        self, dY: FloatsXd, X: FloatsXd, mean: FloatsXd, rstd: FloatsXd, G: Floats1d
-    ) -> Tuple[FloatsXd, Floats1d, Floats1d]:
+        self, dY: FloatsT, X: FloatsT, mean: FloatsXd, rstd: FloatsXd, G: Floats1d
+    ) -> Tuple[FloatsT, Floats1d, Floats1d]:
         """Gradients (dX, dG, db) of layer_norm; mean and rstd are what it returned."""
         _check_same_shape("backprop_layer_norm", dY, X)
         _check_width("backprop_layer_norm", X, G)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import numpy
 
 from ..types import ArrayXd, Floats2d, Ints1d, Ints2d, Padded
+
+Lengths = Union[Ints1d, Sequence[int]]
 
 
 class SequenceMethods:
@@ -53,7 +55,7 @@ class SequenceMethods:
         flat = self.xp.concatenate(full)
         return flat if dtype is None else flat.astype(dtype, copy=False)
 
-    def unflatten(self, X: ArrayXd, lengths: Ints1d, pad: int = 0) -> List[ArrayXd]:
+    def unflatten(self, X: ArrayXd, lengths: Lengths, pad: int = 0) -> List[Any]:
         """The inverse of flatten: views of X, one for each length.
 
         pad: as given to flatten. Raises ValueError for negative lengths, and if
@@ -105,11 +107,11 @@ class SequenceMethods:
             row[: len(seq)] = seq
         return padded
 
-    def unpad(self, padded: ArrayXd, lengths: Sequence[int]) -> List[ArrayXd]:
+    def unpad(self, padded: ArrayXd, lengths: Lengths) -> List[Any]:
         """padded[i, :lengths[i]] for each length: views."""
         return [padded[i, : int(n)] for i, n in enumerate(self._on_host(lengths))]
 
-    def list2padded(self, seqs: List[Floats2d]) -> Padded:
+    def list2padded(self, seqs: Sequence[Any]) -> Padded:
         """Sequences as a Padded: time first, the longest sequences first.
 
         seqs: arrays (length, width) of one width. Of equally long ones the later
@@ -138,7 +140,7 @@ class SequenceMethods:
             self.xp.asarray(numpy.array(order, dtype="int32")),
         )
 
-    def padded2list(self, padded: Padded) -> List[Floats2d]:
+    def padded2list(self, padded: Padded) -> List[Any]:
         """The sequences of a Padded, in their original order."""
         # By rank, because a part of a batch keeps the indices it had in the whole.
         order = numpy.argsort(self._on_host(padded.indices), kind="stable")
@@ -234,7 +236,8 @@ class SequenceMethods:
         Y = self.xp.zeros((len(lengths), X.shape[1]), dtype=X.dtype)
         for b, rows in enumerate(self._sequences("reduce_mean", X, lengths)):
             if len(rows):
-                Y[b] = rows.mean(axis=0)
+                # In double precision the sum of large numbers stays finite.
+                Y[b] = rows.mean(axis=0, dtype="float64")
         return Y
 
     def backprop_reduce_mean(self, d_means: Floats2d, lengths: Ints1d) -> Floats2d:

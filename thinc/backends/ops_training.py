@@ -152,7 +152,7 @@ class TrainingMethods:
         return lstm.lstm_forward_inference(self, params, H0, C0, X, size_at_t)
 
     def backprop_lstm(
-        self, dY: Floats2d, lengths: Any, params: Floats1d, fwd_state: Tuple
+        self, dY: Floats2d, lengths: Any, params: Floats1d, fwd_state: Any
     ) -> Tuple[Floats2d, Floats1d]:
         """Gradients (dX, d_params) of an LSTM. lengths: size_at_t of the forward pass."""
         from . import lstm
