@@ -195,8 +195,9 @@ def test_arrays_of_any_layout_are_updated_in_place(make, lay_out, which):
         returned, _ = optimizer(KEY, ours, laid_out)
         assert numpy.shares_memory(returned, ours)
         assert_array_equal(laid_out, 0)
-    assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
-    assert_allclose(optimizer.averages[KEY], plain.averages[KEY], rtol=1e-5, atol=1e-6)
+    # float32 kernels round 1 - beta2: the steps, of up to 0.1, differ by a few millionths.
+    assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+    assert_allclose(optimizer.averages[KEY], plain.averages[KEY], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -552,4 +553,4 @@ def test_clipping_does_not_wait_for_a_device(make, options, monkeypatch):
     start = gradients(seed=3)[0]
     expected = run(make(0.1, **options), start.copy(), grads)
     monkeypatch.setitem(optimizers._ops_by_type, numpy.ndarray, DeviceOps())
-    assert_allclose(run(make(0.1, **options), start.copy(), grads), expected, rtol=1e-5, atol=1e-6)
+    assert_allclose(run(make(0.1, **options), start.copy(), grads), expected, rtol=1e-5, atol=1e-5)
