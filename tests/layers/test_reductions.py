@@ -64,7 +64,7 @@ def test_sequences_without_rows_give_zeros(reduce):
 
 @pytest.mark.parametrize("reduce", NEED_ROWS)
 def test_sequences_without_rows_are_refused_where_there_is_no_value(reduce):
-    with pytest.raises(ValueError, match=f"{reduce.__name__}.*must be > 0, got 0"):
+    with pytest.raises(ValueError, match=f"{reduce.__name__}.*must be > 0, .*0"):
         reduce().predict(as_ragged(make_list((1, 0))))
 
 
@@ -103,7 +103,7 @@ def test_lengths_that_do_not_sum_to_the_rows(reduce, lengths):
 @every_reduction
 def test_negative_lengths(reduce):
     X = Ragged(numpy.zeros((1, 3), dtype="float32"), numpy.array([2, -1], dtype="int32"))
-    with pytest.raises(ValueError, match="got -1"):
+    with pytest.raises(ValueError, match="lengths must be .*-1"):
         reduce().predict(X)
 
 
