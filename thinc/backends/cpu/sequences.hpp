@@ -88,15 +88,15 @@ static inline void take_larger(T* y, int32_t* which, const T* x, int32_t place, 
     }
     for (int64_t j = 0; j < width; j += L) {
         if (j > width - L) j = width - L;  // again over some columns: it changes nothing
-        V<T> best = load(y + j);
+        V<T> best = products::load(y + j);
         Places<T> at = load_places<T>(which + j);
         THINC_UNROLL
         for (int32_t i = 0; i < ROWS; ++i) {
-            const V<T> value = load(x + i * width + j);
+            const V<T> value = products::load(x + i * width + j);
             const Places<T> take = ~(value <= best) & (best == best);
             take_where(take, best, at, value, Places<T>{} + (place + i));
         }
-        store(y + j, best);
+        products::store(y + j, best);
         store_places<T>(which + j, at);
     }
 }
