@@ -1,7 +1,7 @@
 """The config system: confection's, with thinc's registries of functions."""
 
 import re
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Optional, Protocol, TypeVar
 
 import catalogue
 import confection
@@ -13,6 +13,33 @@ __all__ = ["Config", "registry", "ConfigValidationError", "Promise", "VARIABLE_R
 VARIABLE_RE = re.compile(r"\$\{[\w\.:]+\}")
 
 
+FunctionT = TypeVar("FunctionT")
+
+
+class FunctionRegistry(Protocol):
+    """What a catalogue registry can do: catalogue itself has no type annotations."""
+
+    def __call__(
+        self, name: str, func: Optional[Any] = None
+    ) -> Callable[[FunctionT], FunctionT]: ...
+
+    def register(
+        self, name: str, *, func: Optional[Any] = None
+    ) -> Callable[[FunctionT], FunctionT]: ...
+
+    def get(self, name: str) -> Any: ...
+
+    def get_all(self) -> Dict[str, Any]: ...
+
+    def find(self, name: str) -> Dict[str, Any]: ...
+
+    def get_entry_points(self) -> Dict[str, Any]: ...
+
+    def get_entry_point(self, name: str, default: Optional[Any] = None) -> Any: ...
+
+    def __contains__(self, name: str) -> bool: ...
+
+
 class registry(confection.registry):
     """Functions by name, for configs and for other packages.
 
@@ -21,13 +48,13 @@ class registry(confection.registry):
     functions under the entry-point group "thinc_layers" (and so on).
     """
 
-    optimizers = catalogue.create("thinc", "optimizers", entry_points=True)
-    schedules = catalogue.create("thinc", "schedules", entry_points=True)
-    layers = catalogue.create("thinc", "layers", entry_points=True)
-    losses = catalogue.create("thinc", "losses", entry_points=True)
-    initializers = catalogue.create("thinc", "initializers", entry_points=True)
-    datasets = catalogue.create("thinc", "datasets", entry_points=True)
-    ops = catalogue.create("thinc", "ops", entry_points=True)
+    optimizers: FunctionRegistry = catalogue.create("thinc", "optimizers", entry_points=True)
+    schedules: FunctionRegistry = catalogue.create("thinc", "schedules", entry_points=True)
+    layers: FunctionRegistry = catalogue.create("thinc", "layers", entry_points=True)
+    losses: FunctionRegistry = catalogue.create("thinc", "losses", entry_points=True)
+    initializers: FunctionRegistry = catalogue.create("thinc", "initializers", entry_points=True)
+    datasets: FunctionRegistry = catalogue.create("thinc", "datasets", entry_points=True)
+    ops: FunctionRegistry = catalogue.create("thinc", "ops", entry_points=True)
 
     @classmethod
     def create(cls, registry_name: str, entry_points: bool = False) -> None:

@@ -39,7 +39,7 @@ def sequence_lengths(ops: Ops, Xs: Sequence[ArrayXd]) -> Any:
     return ops.asarray1i(row_counts(Xs))
 
 
-def padded_maker(ops: Ops, like: Padded) -> Callable[[Sequence[ArrayXd]], Padded]:
+def padded_maker(ops: Ops, like: Padded) -> Callable[[Any], Padded]:
     """A function that puts sequences, given in their original order, side by side.
 
     Their columns come in the order of the Padded `like`, so that a gradient fits the
@@ -49,12 +49,12 @@ def padded_maker(ops: Ops, like: Padded) -> Callable[[Sequence[ArrayXd]], Padded
     n_steps = like.data.shape[0]
     size_at_t, lengths, indices = like.size_at_t, like.lengths, like.indices
 
-    def pad(Xs: Sequence[ArrayXd]) -> Padded:
+    def pad(Xs: Any) -> Padded:
         ordered = [Xs[i] for i in ops.to_numpy(indices).tolist()]
         if not ordered or [len(x) for x in ordered] != ops.to_numpy(lengths).tolist():
             return ops.list2padded(Xs)
         batch_first = ops.insert_into((len(ordered), n_steps, *ordered[0].shape[1:]), ordered)
-        data = ops.as_contig(ops.xp.swapaxes(batch_first, 0, 1))
+        data: Any = ops.as_contig(ops.xp.swapaxes(batch_first, 0, 1))
         return Padded(data, size_at_t, lengths, indices)
 
     return pad
@@ -261,10 +261,13 @@ class PaddedAsList(Conversion):
 
     def __init__(self, ops: Ops, X: Padded):
         super().__init__(ops, X)
-        self.leave = padded_maker(ops, X)  # type: ignore[method-assign]
+        self.pad = padded_maker(ops, X)
 
     def enter(self, X):
         return self.ops.padded2list(X)
+
+    def leave(self, Ys):
+        return self.pad(Ys)
 
 
 # ---- for children that take a Ragged ------------------------------------------------
@@ -352,7 +355,7 @@ class RaggedAsPadded(Conversion):
 class ArrayAsPadded(Conversion):
     """An array (time, batch, ...) of sequences that are all equally long."""
 
-    def __init__(self, ops: Ops, X: ArrayXd):
+    def __init__(self, ops: Ops, X: Any):
         super().__init__(ops, X)
         if X.ndim < 2:
             raise IndexError(f"expected an array of shape (time, batch, ...), got {X.shape}")

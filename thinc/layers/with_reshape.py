@@ -27,8 +27,9 @@ def with_reshape(layer: Model) -> Model[InT, InT]:
 
 
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable[[InT], InT]]:
-    Y, backprop_layer = model.layers[0](_as_rows(X), is_train)
-    shape = X.shape
+    rows = _as_rows(X)
+    shape: Tuple[int, ...] = X.shape
+    Y, backprop_layer = model.layers[0](rows, is_train)
 
     def backprop(dY: InT) -> InT:
         return backprop_layer(_as_rows(dY)).reshape(shape)
