@@ -1,4 +1,4 @@
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional, Sequence, Tuple
 
 from ..config import registry
 from ..model import Model
@@ -8,7 +8,7 @@ from .dense import affine
 
 
 @registry.layers("MultiSoftmax.v1")
-def MultiSoftmax(nOs: Tuple[int, ...], nI: Optional[int] = None) -> Model[Floats2d, Floats2d]:
+def MultiSoftmax(nOs: Sequence[int], nI: Optional[int] = None) -> Model[Floats2d, Floats2d]:
     """Several classifications at once: softmax over consecutive blocks of X W^T + b.
 
     nOs: how many classes each block has.
