@@ -61,6 +61,17 @@ def test_sums_and_means(name, dtype, lengths, width, layout, special, seed):
 
 
 @every_dtype
+def test_a_mean_is_finite_where_the_sum_is_not(dtype):
+    largest = numpy.finfo(dtype).max
+    X = numpy.full((5, 19), largest / 2, dtype=dtype)
+    X[:, 3] = numpy.inf
+    Y = OPS.reduce_mean(X, numpy.array([5], dtype="int32"))
+    expected = numpy.full((1, 19), largest / 2, dtype=dtype)
+    expected[:, 3] = numpy.inf
+    assert_allclose(Y, expected, rtol=1e-6)
+
+
+@every_dtype
 @given(
     lengths=lengths_without_empty,
     width=widths,

@@ -44,6 +44,28 @@ static inline void sum_rows(T* y, const T* X, int64_t rows, int64_t width) {
     for (; i < rows; ++i) add_row(y, X + i * width, width);
 }
 
+template <typename T>
+static inline bool all_finite(const T* y, int64_t width) {
+    int32_t others = 0;
+    for (int64_t j = 0; j < width; ++j) others |= y[j] - y[j] != 0;  // infinity - infinity is NaN
+    return !others;
+}
+
+template <typename T>
+static inline void mean_of_rows(T* y, const T* X, int64_t rows, int64_t width) {
+    sum_rows(y, X, rows, width);
+    if (rows == 0) return;
+    const T length = static_cast<T>(rows);
+    if (all_finite(y, width)) {
+        for (int64_t j = 0; j < width; ++j) y[j] /= length;
+        return;
+    }
+    // A sum may overflow where the mean does not.
+    clear(y, width);
+    for (int64_t i = 0; i < rows; ++i, X += width)
+        for (int64_t j = 0; j < width; ++j) y[j] += X[j] / length;
+}
+
 // ---- maxima -------------------------------------------------------------------
 
 // Takes x where it is larger, or the first NaN. In vectors of their own: compilers
@@ -116,11 +138,8 @@ template <typename T>
 static void reduce_mean(T* Y, const T* X, const int32_t* lengths, int64_t nr_seq, int64_t width) {
     if (width == 0) return;
     for (int64_t s = 0; s < nr_seq; ++s) {
-        T* const y = Y + s * width;
-        sequences::sum_rows(y, X, lengths[s], width);
+        sequences::mean_of_rows(Y + s * width, X, lengths[s], width);
         X += lengths[s] * width;
-        const T length = static_cast<T>(lengths[s] > 0 ? lengths[s] : 1);
-        for (int64_t j = 0; j < width; ++j) y[j] /= length;
     }
 }
 
