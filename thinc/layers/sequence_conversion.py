@@ -207,11 +207,15 @@ class PaddedAsArray(Conversion):
                 f"sequences of the Padded, got {Y.shape}"
             )
         size_at_t = self.order[0]
-        # Only asked on the host: on a GPU the answer would have to be waited for.
-        if isinstance(size_at_t, numpy.ndarray) and (size_at_t == batch).all():
+        is_padding = xp.arange(batch)[None, :] >= size_at_t[:, None]
+        if xp is numpy:
+            if not is_padding.any():
+                return Y
+            Y = Y.copy()
+            Y[is_padding] = 0
             return Y
-        is_row = xp.arange(batch)[None, :] < size_at_t[:, None]
-        return xp.where(is_row.reshape((time, batch) + (1,) * (Y.ndim - 2)), Y, 0)
+        # On a GPU, any() and a selection by a mask would have to be waited for.
+        return xp.where(is_padding.reshape((time, batch) + (1,) * (Y.ndim - 2)), 0, Y)
 
 
 class PaddedAsArray2d(PaddedAsArray):
