@@ -13,12 +13,22 @@ namespace tables {
 
 constexpr int64_t PREFETCH_AHEAD = 2;  // in batch items
 constexpr int64_t LINE = 64;
+// Of narrower rows, the processor has those of several outputs under way by itself.
+constexpr int64_t MIN_PREFETCH_BYTES = 256;
 
+// The rows of the output PREFETCH_AHEAD after b. Always inlined: gcc takes a function
+// that only prefetches for one without effect, and drops its calls.
 template <bool WRITE, typename T>
-static inline void prefetch_row(const T* row, int64_t width) {
-    const char* p = reinterpret_cast<const char*>(row);
-    const char* const end = reinterpret_cast<const char*>(row + width);
-    for (; p < end; p += LINE) __builtin_prefetch(p, WRITE);
+static inline __attribute__((always_inline)) void prefetch_rows(const T* table, const uint32_t* indices,
+                                                                int64_t b, int64_t B, int64_t K,
+                                                                int64_t width) {
+    const int64_t bytes = width * sizeof(T);
+    if (bytes < MIN_PREFETCH_BYTES || b + PREFETCH_AHEAD >= B) return;
+    const uint32_t* const later = indices + (b + PREFETCH_AHEAD) * K;
+    for (int64_t k = 0; k < K; ++k) {
+        const char* const row = reinterpret_cast<const char*>(table + later[k] * width);
+        for (int64_t i = 0; i < bytes; i += LINE) __builtin_prefetch(row + i, WRITE);
+    }
 }
 
 // y = (ACCUMULATE ? y : 0) + rows[0] + ... + rows[K - 1], K up to 4
@@ -57,11 +67,7 @@ static void gather_add(T* Y, const T* table, const uint32_t* indices, int64_t B,
         return;
     }
     for (int64_t b = 0; b < B; ++b) {
-        if (b + tables::PREFETCH_AHEAD < B) {
-            const uint32_t* later = indices + (b + tables::PREFETCH_AHEAD) * K;
-            for (int64_t k = 0; k < K; ++k)
-                tables::prefetch_row<false>(table + later[k] * width, width);
-        }
+        tables::prefetch_rows<false>(table, indices, b, B, K, width);
         T* const y = Y + b * width;
         for (int64_t k = 0; k < K; k += 4) {
             const int64_t count = K - k < 4 ? K - k : 4;
@@ -77,11 +83,7 @@ template <typename T>
 static void backprop_gather_add(T* table, const T* dY, const uint32_t* indices, int64_t B, int64_t K,
                                 int64_t width) {
     for (int64_t b = 0; b < B; ++b) {
-        if (b + tables::PREFETCH_AHEAD < B) {
-            const uint32_t* later = indices + (b + tables::PREFETCH_AHEAD) * K;
-            for (int64_t k = 0; k < K; ++k)
-                tables::prefetch_row<true>(table + later[k] * width, width);
-        }
+        tables::prefetch_rows<true>(table, indices, b, B, K, width);
         const T* __restrict dy = dY + b * width;
         // One row after the other: two of them may be the same.
         for (int64_t k = 0; k < K; ++k) {
