@@ -19,6 +19,7 @@ ops._lstm_layer_backward. layer_forward and layer_backward are it in array langu
 everything around it is a few large matrix products.
 """
 
+import math
 from typing import Any, Iterator, List, NamedTuple, Tuple
 
 import numpy
@@ -267,7 +268,8 @@ def _as_floats(ops, *arrays) -> List[Any]:
 
 def _checked_sizes(ops, size_at_t, X: Floats2d) -> numpy.ndarray:
     """size_at_t on the host, as int32: Python loops over it."""
-    sizes = numpy.asarray(ops.to_numpy(ops.asarray(size_at_t)))
+    on_device = hasattr(size_at_t, "get")
+    sizes = ops.to_numpy(size_at_t) if on_device else numpy.asarray(size_at_t)
     if sizes.ndim != 1 or (sizes.size and sizes.dtype.kind not in "iu"):
         raise ValueError(
             f"lstm: size_at_t must be integers (steps,), got {sizes.dtype} of shape {sizes.shape}."
@@ -305,7 +307,7 @@ def _split(params: Floats1d, X: Floats2d, H0: Floats3d, C0: Floats3d) -> List[Li
 
     def take(*shape):
         nonlocal rest
-        size = int(numpy.prod(shape))
+        size = math.prod(shape)
         block, rest = rest[:size].reshape(shape), rest[size:]
         return block
 
@@ -323,9 +325,19 @@ def _side_by_side(xp, outputs) -> Floats2d:
 
 def _entering(xp, H: Floats2d, h0: Floats1d, size_at_t, backward: bool) -> Floats2d:
     """The hidden state that each row started its step with."""
-    H_before = xp.empty_like(H)
-    H_before[...] = h0
-    for rows, previous in _steps(size_at_t, backward):
-        continuing = previous.stop - previous.start
-        H_before[rows.start : rows.start + continuing] = H[previous]
-    return H_before
+    if H.shape[0] == 0:
+        return H
+    ends = numpy.cumsum(size_at_t)
+    starts = ends - size_at_t
+    none = numpy.zeros(1, dtype="int64")
+    if backward:
+        start_before = ends
+        size_before = numpy.concatenate((size_at_t[1:], none))
+    else:
+        start_before = numpy.concatenate((none, starts[:-1]))
+        size_before = numpy.concatenate((none, size_at_t[:-1]))
+    place = numpy.arange(H.shape[0]) - numpy.repeat(starts, size_at_t)
+    continues = place < numpy.repeat(size_before, size_at_t)
+    previous = numpy.repeat(start_before, size_at_t) + place
+    states = xp.concatenate((H, h0[None]))  # h0 being row N
+    return states[xp.asarray(numpy.where(continues, previous, H.shape[0]))]
