@@ -24,7 +24,7 @@ def inputs():
 
 def data_of(batch):
     if isinstance(batch, list):
-        return numpy.concatenate([data_of(item) for item in batch]) if batch else numpy.zeros((0, 1))
+        return numpy.concatenate([numpy.zeros((0, 40), "f"), *batch])
     if isinstance(batch, Ragged):
         return batch.dataXd
     return batch.data if isinstance(batch, Padded) else batch

@@ -38,7 +38,8 @@ def test_initial_values_and_dims():
     def ones(ops, shape):
         return ops.alloc_f(shape) + 1
 
-    assert_array_equal(Embed(2, 3, initializer=ones).initialize().get_param("E"), numpy.ones((3, 2)))
+    model = Embed(2, 3, initializer=ones).initialize()
+    assert_array_equal(model.get_param("E"), numpy.ones((3, 2)))
 
 
 @pytest.mark.parametrize("ops", [NumpyOps(), Ops()], ids=["numpy", "generic"])

@@ -1,0 +1,184 @@
+"""chain, clone, concatenate, add, residual, tuplify, siamese, bidirectional, and others."""
+import numpy
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from thinc.api import (
+    CauchySimilarity,
+    Embed,
+    Linear,
+    NumpyOps,
+    Padded,
+    Ragged,
+    Relu,
+    add,
+    bidirectional,
+    chain,
+    clone,
+    concatenate,
+    map_list,
+    noop,
+    residual,
+    resizable,
+    siamese,
+    tuplify,
+    uniqued,
+    with_array2d,
+)
+from thinc.layers.resizable import resize_linear_weighted, resize_model
+from thinc.testing import check_gradients
+
+ROWS = numpy.random.default_rng(0).normal(0, 1, (5, 3)).astype("f")
+KINDS = {
+    "array": ROWS,
+    "no rows": ROWS[:0],
+    "list": [ROWS[:2], ROWS[2:2], ROWS[2:]],
+    "empty list": [],
+    "ragged": Ragged(ROWS, numpy.array([2, 0, 3], "int32")),
+    "padded": NumpyOps().list2padded([ROWS[:2], ROWS[2:2], ROWS[2:]]),
+}
+COMBINATIONS = {
+    "add": lambda: add(layer(3), layer(3), noop()),
+    "concatenate": lambda: concatenate(layer(2), layer(4), noop()),
+    "residual": lambda: residual(layer(3)),
+    "residual noop": lambda: residual(noop()),
+    "chain": lambda: chain(layer(3), layer(3)),
+}
+
+
+def layer(nO):
+    return with_array2d(Linear(nO, 3))
+
+
+def datas(batch):
+    if isinstance(batch, (list, tuple)):
+        return [data for item in batch for data in datas(item)]
+    return [batch.data if isinstance(batch, (Ragged, Padded)) else batch]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_every_kind_of_batch(name, kind):
+    model = COMBINATIONS[name]().initialize()
+    X = KINDS[kind]
+    before = [data.copy() for data in datas(X)]
+    Y, backprop = model.begin_update(X)
+    dX = backprop(Y)
+    assert type(dX) is type(Y) is type(X)
+    for got, want in zip(datas(X), before, strict=True):
+        assert_array_equal(got, want)
+    for dx, x in zip(datas(dX), before, strict=True):
+        assert dx.shape == x.shape
+    check_gradients(model, X)
+
+
+def test_values():
+    X = ROWS
+    f, g = Linear(3, 3).initialize(), Linear(3, 3).initialize()
+    assert_allclose(add(f, g).predict(X), f.predict(X) + g.predict(X))
+    joined = numpy.hstack([f.predict(X), g.predict(X)])
+    assert_array_equal(concatenate(f, g).predict(X), joined)
+    assert_allclose(residual(f).predict(X), X + f.predict(X))
+    assert_array_equal(chain(f, g).predict(X), g.predict(f.predict(X)))
+
+
+def test_construction():
+    assert concatenate().name == "noop"
+    f, g = Linear(2, 3), Relu(2, 3)
+    assert concatenate(f) is f
+    assert clone(f, 1) is f
+    assert clone(f, 0).name == "noop"
+    assert clone(f, 3).name == "linear>>linear>>linear"
+    with pytest.raises(ValueError, match="got -1"):
+        clone(f, -1)
+    with pytest.raises(TypeError):
+        chain(f)
+    total = add(f, g)
+    assert add(total, f) is total
+    assert len(total.layers) == 3
+    joined = concatenate(f, g)
+    assert concatenate(joined, f) is joined
+    named = Linear(2, 3)
+    named.name = "add"
+    assert add(named, f) is not named
+
+
+def test_shape_mismatch():
+    with pytest.raises(ValueError, match=r"\(5, 2\).*\(5, 4\)"):
+        add(Linear(2, 3), Linear(4, 3)).initialize().predict(ROWS)
+    with pytest.raises(ValueError, match=r"\(5, 3\).*\(5, 1\)"):
+        residual(Linear(1, 3)).initialize().predict(ROWS)
+
+
+def test_initialize_once_without_data():
+    drawn = []
+
+    def record(ops, shape):
+        drawn.append(shape)
+        return ops.alloc_f(shape)
+
+    chain(Linear(2, 3, init_W=record), Linear(4, 2, init_W=record)).initialize()
+    assert drawn == [(2, 3), (4, 2)]
+
+
+def test_widths_flow():
+    model = chain(Relu(4, dropout=0.1), Linear()).initialize(X=ROWS, Y=numpy.zeros((5, 2), "f"))
+    assert (model.get_dim("nI"), model.get_dim("nO")) == (3, 2)
+    model = concatenate(Linear(2), Linear()).initialize(X=ROWS, Y=numpy.zeros((5, 6), "f"))
+    assert model.layers[1].get_dim("nO") == 4
+    assert model.get_dim("nO") == 6
+
+
+def test_tuplify_and_siamese():
+    model = tuplify(noop(), Linear(2, 3), Linear(4, 3)).initialize()
+    assert model.name == "tuple(noop, linear, linear)"
+    check_gradients(model, ROWS)
+    pair = (ROWS, ROWS[::-1].copy())
+    model = siamese(Linear(4), CauchySimilarity()).initialize(X=pair)
+    assert model.name == "siamese(linear, cauchy_similarity)"
+    assert (model.get_dim("nI"), model.get_dim("nO")) == (3, 1)
+    check_gradients(model, pair)
+
+
+def test_bidirectional_reverses_within_lengths():
+    padded = KINDS["padded"]
+    model = bidirectional(running_sum(), running_sum())
+    for x, y in zip(KINDS["list"], NumpyOps().padded2list(model.predict(padded)), strict=True):
+        assert_allclose(y[:, :3], numpy.cumsum(x, axis=0), rtol=1e-5, atol=1e-6)
+        assert_allclose(y[:, 3:], numpy.cumsum(x[::-1], axis=0)[::-1], rtol=1e-5, atol=1e-6)
+
+
+def running_sum():
+    from thinc.api import Model
+
+    def forward(model, X, is_train):
+        Y = Padded(numpy.cumsum(X.data, axis=0), X.size_at_t, X.lengths, X.indices)
+        return Y, lambda dY: dY
+
+    return Model("running_sum", forward)
+
+
+def test_uniqued_and_map_list():
+    ids = numpy.array([[3, 0], [1, 0], [3, 0]], "int32")
+    embed = Embed(2, 5, column=0).initialize()
+    model = uniqued(embed)
+    Y, backprop = model.begin_update(ids)
+    assert_array_equal(Y, embed.predict(ids))
+    assert backprop(Y).dtype == "int32"
+    for few in (ids[:0], ids[:1]):
+        assert model.predict(few).shape == (len(few), 2)
+    with pytest.raises(IndexError):
+        uniqued(embed, column=2).predict(ids)
+    model = map_list(Linear(2)).initialize(X=[ROWS])
+    check_gradients(model, [ROWS, ROWS[:0], ROWS[:1]])
+    assert model.predict([]) == []
+
+
+def test_resizable():
+    model = resizable(Linear(2, 3), resize_linear_weighted).initialize()
+    before = model.predict(ROWS)
+    assert resize_model(model, 4) is model
+    assert model.get_dim("nO") == 4
+    assert_allclose(model.predict(ROWS), numpy.hstack([before, numpy.zeros((5, 2))]), rtol=1e-5)
+    with pytest.raises(ValueError, match="cannot shrink 'linear' from nO=4 to 3"):
+        resize_model(model, 3)
