@@ -14,6 +14,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+KERNELS = "thinc.backends.cpu_kernels"
 CPU = Path("thinc") / "backends" / "cpu"
 INCLUDE_DIRS = [numpy.get_include(), "include", str(CPU)]
 # NaN and infinity must behave, so no -ffast-math: only what lets loops vectorize
@@ -45,13 +46,14 @@ def kernel_levels():
 
 
 class build_ext_with_levels(build_ext):
-    """Adds one object file per kernel level to the extension that asks for them."""
+    """Adds one object file per kernel level to the extension that holds the kernels."""
 
     def build_extension(self, ext):
-        if getattr(ext, "kernel_levels", None):
-            if len(ext.kernel_levels) == 3:
+        if ext.name == KERNELS:
+            levels = kernel_levels()
+            if "avx2" in levels:
                 ext.define_macros.append(("THINC_X86_LEVELS", "1"))
-            for level, flags in ext.kernel_levels.items():
+            for level, flags in levels.items():
                 ext.extra_objects += self.compiler.compile(
                     [str(CPU / "kernels.cpp")],
                     output_dir=str(Path(self.build_temp) / level),
@@ -63,9 +65,9 @@ class build_ext_with_levels(build_ext):
         super().build_extension(ext)
 
 
-def extension(name, sources=(), levels=None):
+def extension(name, sources=()):
     path = Path(*name.split(".")).with_suffix(".pyx")
-    ext = Extension(
+    return Extension(
         name,
         [str(path), *map(str, sources)],
         language="c++",
@@ -75,16 +77,12 @@ def extension(name, sources=(), levels=None):
         extra_link_args=LINK_ARGS,
         depends=[str(p) for p in [*CPU.glob("*.hpp"), *Path("include", "thinc").glob("*.hpp")]],
     )
-    ext.kernel_levels = levels
-    return ext
 
 
 setup(
     ext_modules=cythonize(
         [
-            extension(
-                "thinc.backends.cpu_kernels", [CPU / "dispatch.cpp"], levels=kernel_levels()
-            ),
+            extension(KERNELS, [CPU / "dispatch.cpp"]),
             extension("thinc.backends.numpy_ops"),
         ],
         language_level=3,

@@ -72,7 +72,7 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
                            const int32_t* size_at_t, int64_t steps, int64_t width,
                            cbool backward) noexcept
 
-    cdef struct KernelTable:
+    cdef cppclass KernelTable:
         const char* level
         Kernels[float] f32
         Kernels[double] f64

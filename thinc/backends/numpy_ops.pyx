@@ -128,19 +128,19 @@ cdef inline bint same_shape(ndarray A, ndarray B) noexcept:
     return True
 
 
-cdef inline float* f32(ndarray X) noexcept:
+cdef inline float* f32(ndarray X) noexcept nogil:
     return <float*>PyArray_DATA(X)
 
 
-cdef inline double* f64(ndarray X) noexcept:
+cdef inline double* f64(ndarray X) noexcept nogil:
     return <double*>PyArray_DATA(X)
 
 
-cdef inline int32_t* i32(ndarray X) noexcept:
+cdef inline int32_t* i32(ndarray X) noexcept nogil:
     return <int32_t*>PyArray_DATA(X)
 
 
-cdef inline uint32_t* u32(ndarray X) noexcept:
+cdef inline uint32_t* u32(ndarray X) noexcept nogil:
     return <uint32_t*>PyArray_DATA(X)
 
 
