@@ -96,8 +96,8 @@ def main() -> None:
             Side("python", sys.executable, "python_start"),
         ]
         times = duel(sides, rounds)
-        bare = [t - p for t, p in zip(times["thinc"], times["python"])]
-        base = [n - p for n, p in zip(times["numpy"], times["python"])]
+        bare = [t - p for t, p in zip(times["thinc"], times["python"], strict=True)]
+        base = [n - p for n, p in zip(times["numpy"], times["python"], strict=True)]
         print(
             f"\nimport thinc.api: {1000 * statistics.median(bare):.0f} ms, "
             f"{show_ratio(bare, base, 1.6)} of import numpy "

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple
 
 WORKER = Path(__file__).parent / "worker.py"
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Side(NamedTuple):
@@ -50,7 +48,7 @@ def duel(sides: List[Side], rounds: int = 9, min_seconds: float = 0.2) -> Dict[s
         ]
         times: Dict[str, List[float]] = {side.label: [] for side in sides}
         for _ in range(rounds):
-            for side, process, repeat in zip(sides, processes, repeats):
+            for side, process, repeat in zip(sides, processes, repeats, strict=True):
                 times[side.label].append(ask(process, repeat))
         return times
     finally:
@@ -63,4 +61,4 @@ def duel(sides: List[Side], rounds: int = 9, min_seconds: float = 0.2) -> Dict[s
 
 
 def median_ratio(ours: List[float], theirs: List[float]) -> float:
-    return statistics.median(a / b for a, b in zip(ours, theirs))
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))

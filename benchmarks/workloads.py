@@ -190,8 +190,6 @@ def thinc_tagger_model(docs, width=96):
         clone,
         concatenate,
         expand_window,
-        list2ragged,
-        ragged2list,
         residual,
         with_array,
     )
@@ -199,7 +197,10 @@ def thinc_tagger_model(docs, width=96):
     embed = with_array(
         chain(
             concatenate(
-                *[HashEmbed(width, rows, column=i, seed=i) for i, rows in enumerate([5000, 2500, 2500, 2500])]
+                *[
+                    HashEmbed(width, rows, column=i, seed=i)
+                    for i, rows in enumerate([5000, 2500, 2500, 2500])
+                ]
             ),
             Maxout(width, width * 4, nP=3, normalize=True, dropout=0.0),
         )
@@ -222,7 +223,7 @@ def thinc_tagger_train_epoch():
     def epoch():
         for i in range(0, len(docs), 32):
             guesses, backprop = model.begin_update(docs[i : i + 32])
-            backprop([g - t for g, t in zip(guesses, truths[i : i + 32])])
+            backprop([g - t for g, t in zip(guesses, truths[i : i + 32], strict=True)])
             model.finish_update(optimizer)
 
     return epoch

@@ -102,7 +102,7 @@ def picture(images: Floats2d, guesses: Floats1d, truths: Floats1d) -> str:
             cells.append("".join(2 * shades[int(p * (len(shades) - 1))] for p in pixels))
         rows.append("   ".join(cells))
     width = len(range(0, side, step)) * 2
-    labels = [f"guess {g}, true {t}".ljust(width) for g, t in zip(guesses, truths)]
+    labels = [f"guess {g}, true {t}".ljust(width) for g, t in zip(guesses, truths, strict=True)]
     return "\n".join(rows) + "\n" + "   ".join(labels)
 
 
@@ -154,7 +154,7 @@ def main(argv=None) -> float:
     model = create_model(args.width, args.dropout)
     model.initialize(X=train[0][:5], Y=train[1][:5])
     optimizer = Adam(args.learn_rate)
-    print(f"{len(train[0])} images to train on, {len(dev[0])} to test on, {train[0].shape[1]} pixels")
+    print(f"{len(train[0])} images to train on, {len(dev[0])} to test on")
     print(f"{'epoch':>5} {'loss':>10} {'accuracy':>9} {'samples/s':>10}")
     accuracy = 0.0
     for epoch in range(1, args.epochs + 1):

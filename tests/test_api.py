@@ -13,18 +13,18 @@ FRAMEWORKS = ["torch", "tensorflow", "jax", "cupy", "scipy", "mxnet"]
 
 
 def imported_names(module):
-    """Names that the module's import statements bind, except private ones."""
+    """Names that the module imports from ours, those for type checkers included."""
     tree = ast.parse(Path(module.__file__).read_text())
     return {
         alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
 
 
 def test_all_is_what_is_imported():
-    assert set(thinc.api.__all__) == imported_names(thinc.api) | {"has_cupy"}
+    assert set(thinc.api.__all__) == imported_names(thinc.api)
 
 
 @pytest.mark.parametrize("name", thinc.api.__all__)
@@ -45,4 +45,17 @@ def test_early_spellings_are_the_same_objects():
 
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Lineer'"):
-        thinc.api.Lineer
+        getattr(thinc.api, "Lineer")  # noqa: B009
+
+
+@pytest.mark.parametrize("first", ["thinc.config", "thinc.api", "thinc"])
+def test_our_functions_are_registered_whichever_module_comes_first(first):
+    code = f"import {first}, thinc; print(thinc.registry.layers.get('Relu.v1').__name__)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.strip() == "Relu", found.stderr
+
+
+def test_importing_the_api_does_not_load_the_config_system():
+    code = "import sys, thinc.api; print('confection' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "False", loaded.stderr

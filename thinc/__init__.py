@@ -15,6 +15,7 @@ def __getattr__(name: str):
     # The registry costs as much to import as all of our own modules, and whoever
     # asks for the version or the headers (setup scripts do) needs none of it.
     if name == "registry":
+        from . import api  # noqa: F401 - whoever looks a function up expects ours to be there
         from .config import registry
 
         globals()["registry"] = registry

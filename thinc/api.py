@@ -1,5 +1,8 @@
 """The public names, flat: `from thinc.api import Model, chain, Relu, Adam`."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .backends import (
     AppleOps,
     CupyOps,
@@ -15,7 +18,6 @@ from .backends import (
     use_tensorflow_for_gpu_memory,
 )
 from .compat import enable_mxnet, enable_tensorflow
-from .config import Config, ConfigValidationError, registry
 from .initializers import (
     configure_normal_init,
     glorot_uniform_init,
@@ -52,8 +54,8 @@ from .layers import (
     MultiSoftmax,
     ParametricAttention,
     ParametricAttention_v2,
-    Relu,
     ReLu,
+    Relu,
     ReluK,
     Sigmoid,
     Softmax,
@@ -119,7 +121,7 @@ from .model import (
     set_dropout_rate,
     wrap_model_recursive,
 )
-from .optimizers import Adam, Optimizer, RAdam, SGD
+from .optimizers import SGD, Adam, Optimizer, RAdam
 from .schedules import (
     Schedule,
     compounding,
@@ -151,6 +153,10 @@ from .util import (
     to_categorical,
     to_numpy,
 )
+
+if TYPE_CHECKING:
+    from .compat import has_cupy
+    from .config import Config, ConfigValidationError, registry
 
 __all__ = [
     "Adam",
@@ -301,10 +307,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    # Looked up when asked for: it tries to import CuPy, which takes seconds.
-    if name == "has_cupy":
-        from . import compat
+# Looked up when asked for: the config system takes as long to import as the rest, and
+# has_cupy tries to import CuPy.
+LAZY = {
+    "Config": "config",
+    "ConfigValidationError": "config",
+    "has_cupy": "compat",
+    "registry": "config",
+}
 
-        return compat.has_cupy
+
+def __getattr__(name: str):
+    if name in LAZY:
+        return getattr(import_module(f".{LAZY[name]}", __package__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,8 @@ import catalogue
 import confection
 from confection import Config, ConfigValidationError, Promise
 
+from .registration import take_over
+
 __all__ = ["Config", "registry", "ConfigValidationError", "Promise", "VARIABLE_RE"]
 
 # A reference in a config's text: ${section.key}, ${section:key} or ${key}.
@@ -104,3 +106,6 @@ def _own_sections(config):
     if type(config) is dict:
         return {key: _own_sections(value) for key, value in config.items()}
     return config
+
+
+take_over(lambda kind, name, func: getattr(registry, kind).register(name, func=func))

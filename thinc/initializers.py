@@ -11,7 +11,7 @@ from typing import Callable, Optional, Tuple, Union
 import numpy
 
 from .backends.ops import Ops
-from .config import registry
+from .registration import registry
 from .types import FloatsXd
 
 __all__ = [

@@ -3,8 +3,8 @@
 from itertools import chain
 from typing import Any, Generic, List, Optional, Sequence, Tuple, TypeVar, Union
 
-from .config import registry
 from .loss_targets import WHO, Label, LabelReader, target_and_mask
+from .registration import registry
 from .types import Floats2d, Ints1d
 from .util import get_array_module
 

@@ -10,9 +10,9 @@ import numpy
 from . import compat
 from .backends import get_array_ops, get_ops
 from .backends.ops import Ops
-from .config import registry
 from .hyperparameters import Hyperparameter, HyperparameterSource
 from .hyperparameters import wrap_items as _wrap_generator  # noqa: F401  thinc 9's name
+from .registration import registry
 from .types import FloatsXd
 from .util import to_numpy
 

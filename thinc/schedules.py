@@ -20,7 +20,7 @@ from typing import (
     Union,
 )
 
-from .config import registry
+from .registration import registry
 
 __all__ = [
     "EndOfSchedule",

@@ -9,7 +9,7 @@ from typing import Any, Optional
 import numpy
 
 from .. import compat
-from ..config import registry
+from ..registration import registry
 from ..types import DeviceTypes, DTypes
 from .ops import Ops
 from .ops_arrays import in_byte_order

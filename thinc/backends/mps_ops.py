@@ -1,6 +1,6 @@
 """MPSOps: for PyTorch modules on the Metal GPU of a Mac."""
 
-from ..config import registry
+from ..registration import registry
 from .numpy_ops import NumpyOps
 
 

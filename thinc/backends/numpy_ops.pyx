@@ -38,7 +38,7 @@ from .cpu_kernels cimport (
 
 import numpy
 
-from ..config import registry
+from ..registration import registry
 from . import lstm
 from .formulas import FORMULAS
 from .ops import Ops
@@ -525,6 +525,7 @@ class NumpyOps(Ops):
             or (axis != -1 and axis != PyArray_NDIM(X) - 1)
             or PyArray_DIMS(X)[PyArray_NDIM(X) - 1] == 0
             or (inplace and writable_floats(x) is None)
+            or temperature == 0
         ):
             return Ops.softmax(self, x, inplace=inplace, axis=axis, temperature=temperature)
         cdef int64_t cols = PyArray_DIMS(X)[PyArray_NDIM(X) - 1]
@@ -552,6 +553,7 @@ class NumpyOps(Ops):
             or not same_shape(y, dy)
             or (axis != -1 and axis != PyArray_NDIM(y) - 1)
             or PyArray_DIMS(y)[PyArray_NDIM(y) - 1] == 0
+            or temperature == 0
         ):
             return Ops.backprop_softmax(self, Y, dY, axis=axis, temperature=temperature)
         cdef int64_t cols = PyArray_DIMS(y)[PyArray_NDIM(y) - 1]

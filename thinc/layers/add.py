@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import XY_XY_OutT
 from ..util import get_width
 from .containers import sum_batches, sum_gradients

@@ -1,8 +1,8 @@
 from typing import Any, Callable, Optional, Tuple
 
 from ..backends import Ops
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Padded
 from .containers import batch_width, join_columns, padded_like, take_columns
 from .input_errors import describe

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import XY_YZ_OutT
 from .width import measured_width, stack_width
 

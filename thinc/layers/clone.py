@@ -1,7 +1,7 @@
 from typing import Any, List, TypeVar, cast
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from .chain import chain
 from .noop import noop
 

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Padded, Ragged
 from .containers import padded_like, ragged_like
 from .input_errors import describe, is_array

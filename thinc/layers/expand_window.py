@@ -1,7 +1,7 @@
 from typing import Any, Callable, Tuple, TypeVar, Union
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d, Ragged
 from .input_errors import describe, is_array
 from .sequence_conversion import ragged_maker

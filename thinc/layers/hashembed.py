@@ -1,9 +1,9 @@
 from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple, Union, cast
 
-from ..config import registry
 from ..initializers import uniform_init
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d, Ints1d, Ints2d
 from .embed import accumulate_row_grad, column_mask, embed_column
 from .input_errors import check_array, describe

@@ -1,7 +1,7 @@
 from typing import Callable, Optional, Tuple
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import FloatsXd
 from ..util import get_width
 from .input_errors import check_array, describe

@@ -1,7 +1,7 @@
 from typing import Callable, List, Tuple, cast
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import ArrayXd, ListXd, Ragged
 from .sequence_conversion import ListAsRagged
 

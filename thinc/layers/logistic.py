@@ -1,5 +1,5 @@
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import FloatsXdT
 from .sigmoid_activation import forward
 

@@ -1,9 +1,9 @@
 from functools import partial
 from typing import Any, Callable, List, Optional, Tuple
 
-from ..config import registry
 from ..initializers import glorot_uniform_init, zero_init
 from ..model import Model
+from ..registration import registry
 from ..types import Floats1d, Floats2d, Floats3d, Padded
 from ..util import get_width
 from .containers import padded_like

@@ -1,9 +1,9 @@
 from functools import partial
 from typing import Callable, Optional, Tuple
 
-from ..config import registry
 from ..initializers import glorot_uniform_init, zero_init
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d
 from ..util import get_width
 from .dense import accumulate_bias_grad, accumulate_weight_grad, with_options

@@ -1,7 +1,7 @@
 from typing import Callable, Optional, Sequence, Tuple
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d
 from ..util import get_width
 from .dense import affine

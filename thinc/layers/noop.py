@@ -1,7 +1,7 @@
 from typing import Callable, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from .width import keeps_width
 
 InT = TypeVar("InT")

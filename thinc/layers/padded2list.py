@@ -1,7 +1,7 @@
 from typing import Callable, List, Tuple
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Array2d, Padded
 from .input_errors import describe
 from .sequence_conversion import PaddedAsList

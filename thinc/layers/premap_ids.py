@@ -2,8 +2,8 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
 
 import numpy
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Ints1d, Ints2d
 from ..util import get_array_module
 from .id_column import no_gradient, select_ids

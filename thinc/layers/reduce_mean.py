@@ -1,7 +1,7 @@
 from typing import Callable, Tuple
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d, Ragged
 from .reduction import reduce_rows
 

@@ -1,8 +1,8 @@
 from typing import Callable, Optional, Tuple
 
-from ..config import registry
 from ..initializers import glorot_uniform_init
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d
 from .dense import activate, dense_layer, init  # noqa: F401
 

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Dict, Hashable, Optional, Sequence, Tuple, Union
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import DTypes, Ints1d, Ints2d
 from .id_column import no_gradient, select_ids
 from .input_errors import is_array

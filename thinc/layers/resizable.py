@@ -1,7 +1,7 @@
 from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")

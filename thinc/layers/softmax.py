@@ -1,9 +1,9 @@
 from functools import partial
 from typing import Callable, Optional, Tuple, cast
 
-from ..config import registry
 from ..initializers import zero_init
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d
 from .dense import affine, init
 from .input_errors import describe

@@ -1,7 +1,7 @@
 from typing import Callable, Tuple, cast
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d
 from .input_errors import check_array
 from .width import keeps_width

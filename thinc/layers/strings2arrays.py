@@ -1,8 +1,8 @@
 from functools import lru_cache
 from typing import Callable, List, Sequence, Tuple
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Ints2d
 from .input_errors import describe
 

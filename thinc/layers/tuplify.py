@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from .containers import sum_gradients
 
 InT = TypeVar("InT")

@@ -1,7 +1,7 @@
 from typing import Callable, Optional, Tuple, cast
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Floats2d, Ints2d
 
 

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Array2d, List2d, Padded, Ragged
 from .sequence_conversion import (
     Conversion,

@@ -3,8 +3,8 @@ from typing import Any, Callable, Optional, Tuple
 import numpy
 
 from ..backends import Ops
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Padded, Pairs, Ragged
 from ..util import convert_recursive, is_cupy_array, iterate_recursive
 from .child_dims import child_dims, copy_dims_up

@@ -1,7 +1,7 @@
 from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import ArrayXd, ListXd
 from .nested_list import cut, flatten_nested
 

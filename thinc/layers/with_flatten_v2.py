@@ -1,7 +1,7 @@
 from typing import Callable, List, Optional, Sequence, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from .nested_list import cut, flatten_nested
 
 InT = TypeVar("InT")

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from .input_errors import describe
 
 InT = Tuple[Any, ...]

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Array3d, Ints1d, List2d, Padded, Ragged
 from .child_dims import child_dims
 from .input_errors import describe, is_array

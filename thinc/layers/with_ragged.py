@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import ArrayXd, Ints1d, ListXd, Padded, Ragged
 from .input_errors import describe, is_array
 from .sequence_conversion import (

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..config import registry
 from ..model import Model
+from ..registration import registry
 from ..types import Array3d, Array4d
 from .child_dims import copy_dims_up
 from .input_errors import check_array, describe
