@@ -99,10 +99,9 @@ THINC_HD double expm1_reduced(double r) {
 THINC_HD float clip_exp(float x) { return clip(x, -104.0f, 89.0f); }
 THINC_HD double clip_exp(double x) { return clip(x, -746.0, 710.0); }
 
-// exp(x + low), |low| small against 1.
+// exp(x + low), |low| small against 1, x within the limits above.
 template <typename T>
 THINC_HD T exp_of_sum(T x, T low) {
-    x = clip_exp(x);
     T rounded = x * T(1.4426950408889634) + rounder<T>();
     T n = rounded - rounder<T>();
     T p = expm1_reduced(minus_multiple_of_ln2(x, n) + low);
@@ -121,7 +120,7 @@ THINC_HD T exp_in_range(T x) {
     return scale + scale * p;
 }
 
-// Beyond this tanh rounds to one; below it exp(-x^2 / 2) is above zero.
+// From here on tanh rounds to one, and exp(-x^2 / 2) to zero.
 THINC_HD float tanh_limit(float) { return 10.0f; }
 THINC_HD double tanh_limit(double) { return 20.0; }
 THINC_HD float normal_limit(float) { return 15.0f; }
@@ -150,7 +149,7 @@ THINC_HD double scaled_tail(double t) {
 
 template <typename T>
 THINC_HD T exp(T x) {
-    return detail::exp_of_sum(x, T(0));
+    return detail::exp_of_sum(detail::clip_exp(x), T(0));
 }
 
 // 1 / (1 + exp(-x)), x clipped to [-20, 20].
