@@ -48,9 +48,6 @@ cnp.import_array()
 # Below this many multiplications (or elements) a call keeps the GIL: releasing it costs
 # more than other threads could use.
 cdef int64_t RELEASE_GIL_ABOVE = 20000
-# Products with more multiplications than this go to NumPy's BLAS. Measured by
-# benchmarks/sgemm.py: up to here our kernel is at least as fast.
-cdef int64_t BLAS_ABOVE = 1 << 62
 
 # Name of an activation -> its place in Kernels.values and Kernels.slopes.
 ACTIVATIONS = {name: position for position, name in enumerate(FORMULAS)}
@@ -126,6 +123,30 @@ cdef inline bint same_shape(ndarray A, ndarray B) noexcept:
         if PyArray_DIMS(A)[i] != PyArray_DIMS(B)[i]:
             return False
     return True
+
+
+cdef inline bint may_overlap(ndarray A, ndarray B) noexcept:
+    """Whether the memory from A's first to its last element meets that of B."""
+    cdef size_t a_start, a_end, b_start, b_end
+    memory_extent(A, &a_start, &a_end)
+    memory_extent(B, &b_start, &b_end)
+    return a_start < b_end and b_start < a_end
+
+
+cdef inline void memory_extent(ndarray X, size_t* start, size_t* end) noexcept:
+    cdef int i
+    cdef npy_intp reach
+    start[0] = <size_t>PyArray_DATA(X)
+    end[0] = start[0]
+    if PyArray_SIZE(X) == 0:
+        return
+    for i in range(PyArray_NDIM(X)):
+        reach = (PyArray_DIMS(X)[i] - 1) * PyArray_STRIDES(X)[i]
+        if reach < 0:
+            start[0] += reach
+        else:
+            end[0] += reach
+    end[0] += cnp.PyArray_ITEMSIZE(X)
 
 
 cdef inline float* f32(ndarray X) noexcept nogil:
@@ -251,6 +272,25 @@ cdef int check_product(str what, ndarray x, ndarray y, bint trans1, bint trans2)
     return 0
 
 
+cdef int check_output(object out, npy_intp M, npy_intp N, object dtype) except -1:
+    cdef ndarray c
+    if cnp.PyArray_Check(out):
+        c = out
+        if (
+            PyArray_NDIM(c) == 2
+            and PyArray_DIMS(c)[0] == M
+            and PyArray_DIMS(c)[1] == N
+            and c.dtype == dtype
+        ):
+            if not cnp.PyArray_ISWRITEABLE(c):
+                raise ValueError("gemm: out is read-only")
+            return 0
+    raise ValueError(
+        f"gemm: out must be a {dtype} array of shape {(M, N)}, got "
+        f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
+    )
+
+
 cdef int multiply(ndarray out, ndarray x, ndarray y, bint trans1, bint trans2, double beta) except -1:
     """out = op1(x) @ op2(y) + beta * out. Checked before: shapes, dtypes, no overlap;
     out is C-contiguous."""
@@ -264,16 +304,7 @@ cdef int multiply(ndarray out, ndarray x, ndarray y, bint trans1, bint trans2, d
     cdef int64_t csb = PyArray_STRIDES(y)[0 if trans2 else 1] // item
     cdef const KernelTable* k = kernels()
     cdef int64_t work = M * N * K
-    if work > BLAS_ABOVE:
-        if trans1:
-            x = x.T
-        if trans2:
-            y = y.T
-        if beta == 0:
-            numpy.dot(x, y, out=out)
-        else:
-            numpy.add(out, numpy.dot(x, y), out=out)
-    elif PyArray_TYPE(x) == NPY_FLOAT:
+    if PyArray_TYPE(x) == NPY_FLOAT:
         if work < RELEASE_GIL_ABOVE:
             k.f32.gemm(f32(out), N, f32(x), rsa, csa, f32(y), rsb, csb, M, N, K, 1.0, <float>beta)
         else:
@@ -369,14 +400,7 @@ class NumpyOps(Ops):
                 f"gemm: both operands must be float32 or both float64, got {x.dtype} and {y.dtype}"
             )
         if out is not None:
-            expected = a.dtype if alike else numpy.result_type(x, y)
-            if not cnp.PyArray_Check(out) or out.shape != (M, N) or out.dtype != expected:
-                raise ValueError(
-                    f"gemm: out must be a {expected} array of shape {(M, N)}, got "
-                    f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
-                )
-            if not out.flags.writeable:
-                raise ValueError("gemm: out is read-only")
+            check_output(out, M, N, a.dtype if alike else numpy.result_type(x, y))
         if not alike or not takes_strides(a) or not takes_strides(b):
             result = numpy.dot(x.T if trans1 else x, y.T if trans2 else y)
             if out is None:
@@ -384,7 +408,7 @@ class NumpyOps(Ops):
             out[...] = result
             return out
         if out is not None and cnp.PyArray_ISCARRAY(out) and not (
-            numpy.may_share_memory(out, x) or numpy.may_share_memory(out, y)
+            may_overlap(out, a) or may_overlap(out, b)
         ):
             multiply(out, a, b, trans1, trans2, 0.0)
             return out
@@ -418,8 +442,8 @@ class NumpyOps(Ops):
             or not cnp.PyArray_ISCARRAY(c)
             or not takes_strides(a)
             or not takes_strides(b)
-            or numpy.may_share_memory(out, x)
-            or numpy.may_share_memory(out, y)
+            or may_overlap(c, a)
+            or may_overlap(c, b)
         ):
             return Ops.gemm_add(self, out, x, y, trans1, trans2)
         multiply(c, a, b, trans1, trans2, 1.0)
@@ -833,7 +857,7 @@ class NumpyOps(Ops):
             or indices.dtype.kind not in "iu"
             or PyArray_DIMS(table)[1] != PyArray_DIMS(v)[1]
             or PyArray_DIMS(indices)[0] != PyArray_DIMS(v)[0]
-            or numpy.may_share_memory(table, values)
+            or may_overlap(table, v)
         ):
             return Ops.scatter_add(self, table, indices, values)
         nr_row = table.shape[0]
