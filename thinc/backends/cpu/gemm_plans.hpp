@@ -76,7 +76,7 @@ struct PlainOutput {
 
 // ---- packed ------------------------------------------------------------------
 
-constexpr int64_t K_BLOCK = 256;            // depth of a tile's loop
+constexpr int64_t K_BLOCK = VECTOR_BYTES == 64 ? 384 : 256;  // depth of a tile's loop
 constexpr int64_t PANEL_BYTES = 512 << 10;  // of B in one pass over A's rows: half an L2 cache
 constexpr int64_t PACKED_BYTES = 2 << 20;   // of packed B altogether
 constexpr int64_t BLOCK_BYTES = 192 << 10;  // of C between the first and the second pass
@@ -147,15 +147,23 @@ struct TileRows {
 };
 
 template <typename T>
+constexpr int64_t TILE_ROWS_SIZE = (MAX_ROWS + LANES<T>) * (K_BLOCK + 64 / static_cast<int64_t>(sizeof(T)));
+
+template <typename T>
 static TileRows<T> tile_rows(Matrix<T> A, int64_t rows, int64_t depth, int64_t uses, T* copy) {
     constexpr ptrdiff_t LD = K_BLOCK + 64 / sizeof(T);
+    constexpr ptrdiff_t WIDTH = ceil_div(MAX_ROWS, LANES<T>) * LANES<T>;
     if (A.column_stride == 1) {
         const bool collides = (A.row_stride * sizeof(T)) % 1024 == 0;
         if (!collides || rows <= 4 || uses < 2) return {A.data, A.row_stride, true};
         for (int64_t i = 0; i < rows; i++)
             std::memcpy(copy + i * LD, A.at(i, 0), depth * sizeof(T));
     } else if (A.row_stride == 1) {
-        return {A.data, A.column_stride, false};
+        if (uses < 4 || A.column_stride < 2 * WIDTH) return {A.data, A.column_stride, false};
+        for (int64_t i = 0; i < rows; i += LANES<T>)
+            pack_strip<T>(copy + i, WIDTH, {A.at(i, 0), A.column_stride, 1},
+                          static_cast<int>(smaller(LANES<T>, rows - i)), depth);
+        return {copy, WIDTH, false};
     } else {
         for (int64_t i = 0; i < rows; i++)
             for (int64_t k = 0; k < depth; k++) copy[i * LD + k] = *A.at(i, k);
@@ -168,7 +176,7 @@ template <typename T>
 static void multiply_block(Matrix<T> A, int64_t M, T* C, ptrdiff_t ldc, const Strip<T>* strips,
                            const Strip<T>* strips_end, int64_t k, int64_t depth,
                            const Finish<T>& finish) {
-    alignas(64) T copy[MAX_ROWS * (K_BLOCK + 64 / sizeof(T))];
+    alignas(64) T copy[TILE_ROWS_SIZE<T>];
     const int64_t tile_count = ceil_div(M, MAX_ROWS);
     for (int64_t t = 0, i = 0; t < tile_count; t++) {
         // Sizes that differ by one at most: a last tile of one row would be slow.
@@ -318,14 +326,13 @@ static void multiply_dots(const Product<T>& p, const Output& out) {
                 const int64_t column = g * p.N + j;
                 const T* W = p.B.at(0, j) + g * p.group_stride;
                 const V<T> bias = bias_vector(p.finish.bias ? p.finish.bias + column : nullptr, count);
-                for (int64_t i = 0; i < rows; i += 2) {
-                    V<T> sums[2];
-                    const bool pair = i + 1 < rows;
-                    const auto tile = pair ? dot_tile<T, 2> : dot_tile<T, 1>;
+                for (int64_t i = 0; i < rows;) {
+                    V<T> sums[4];
+                    const int n = rows - i >= 4 && L > 8 ? 4 : rows - i >= 2 ? 2 : 1;
+                    const auto tile = n == 4 ? dot_tile<T, (L > 8 ? 4 : 2)> : n == 2 ? dot_tile<T, 2> : dot_tile<T, 1>;
                     tile(sums, p.A.at(first + i, 0), p.A.row_stride, W, p.B.column_stride, count, p.K);
-                    T* const c = C + i * out.ldc + column;
-                    finish_vector(c, sums[0], count, bias, p.finish);
-                    if (pair) finish_vector(c + out.ldc, sums[1], count, bias, p.finish);
+                    for (int r = 0; r < n; r++, i++)
+                        finish_vector(C + i * out.ldc + column, sums[r], count, bias, p.finish);
                 }
             }
         }
@@ -385,26 +392,29 @@ static void multiply_plainly(const Product<T>& p, const Output& out) {
 
 // ---- the choice --------------------------------------------------------------
 
-// Estimates in multiply-adds of a vector. Constants are measured, not derived:
-// transposing L vectors in registers takes about 5 of them a vector.
+// Estimates in multiply-adds of a vector; the constants are measured. Where there
+// are 16 registers only, the transposed tile is held up by its loads.
 template <typename T, typename Output>
 static void multiply(Product<T> p, const Output& out) {
     constexpr int L = LANES<T>;
     if (p.M == 0 || p.N == 0) return;
     if (p.finish.alpha == 0) p.K = 0;  // as BLAS: A and B are not looked at
 
-    // A single row or column may call its stride what it likes.
-    if (p.M == 1 && p.A.column_stride == 1) p.A.row_stride = p.K;
     const bool a_dots = p.A.column_stride == 1, b_dots = p.B.row_stride == 1;
     const int64_t a_vectors = ceil_div(p.M, L), b_vectors = ceil_div(p.N, L) * p.groups;
     const int64_t columns = p.N * p.groups;
-    const int64_t dot = ceil_div(p.K, L) * L + 3 * L;
+    constexpr int64_t COPY = 2, COPY_TRANSPOSED = L > 8 ? 6 : 3, COPY_SINGLY = 2 * L;  // of a vector
 
     const bool in_place = p.B.column_stride == 1 && p.M <= IN_PLACE_ROWS;
-    const int64_t copying = in_place ? 0 : p.B.column_stride == 1 ? 2 : b_dots ? 5 : 2 * L;
-    const int64_t packed = p.K * b_vectors * (larger(p.M, in_place ? 1 : 3) + copying) + 100;
+    const int64_t copy_b = in_place ? 0 : p.B.column_stride == 1 ? COPY : b_dots ? COPY_TRANSPOSED : COPY_SINGLY;
+    const int64_t packed = p.K * b_vectors * (larger(p.M, in_place ? 1 : 3) + copy_b) + 100;
+
+    const int64_t copy_a = p.A.row_stride == 1 ? COPY : a_dots ? COPY_TRANSPOSED : COPY_SINGLY;
+    const int64_t products = L > 8 ? columns : columns + columns / 6;
     const int64_t transposed = b_dots && p.N >= TRANSPOSED_COLUMNS<T> && p.K > 0
-        ? a_vectors * (p.K * (columns + (a_dots ? 5 : 2 * L)) + 5 * columns) + 100 : INT64_MAX;
+        ? a_vectors * (p.K * (products + copy_a) + COPY_TRANSPOSED * columns) + 100 : INT64_MAX;
+
+    const int64_t dot = (ceil_div(p.K, L) + 3) * L;
     const int64_t dots = a_dots && b_dots ? p.M * b_vectors * dot : INT64_MAX;
     const int64_t column_dots = a_dots && b_dots ? columns * a_vectors * (dot + 2 * L) : INT64_MAX;
 

@@ -132,15 +132,22 @@ THINC_INLINE void exchange(V<T>& a, V<T>& b, std::integer_sequence<int, J...>) {
     a = low;
 }
 
-template <typename T, int S = 1>
-THINC_INLINE void transpose(V<T>* v) {
+// Lane i * BLOCK + j of vector p trades places with lane p * BLOCK + j of vector i.
+template <typename T, int BLOCK = 1, int S = BLOCK>
+THINC_INLINE void transpose_blocks(V<T>* v) {
     constexpr int L = LANES<T>;
+    constexpr int STEP = S / BLOCK;
     if constexpr (S < L) {
         THINC_UNROLL
-        for (int i = 0; i < L; i++)
-            if (!(i & S)) exchange<T, S>(v[i], v[i + S], std::make_integer_sequence<int, L>());
-        transpose<T, 2 * S>(v);
+        for (int i = 0; i < L / BLOCK; i++)
+            if (!(i & STEP)) exchange<T, S>(v[i], v[i + STEP], std::make_integer_sequence<int, L>());
+        transpose_blocks<T, BLOCK, 2 * S>(v);
     }
+}
+
+template <typename T>
+THINC_INLINE void transpose(V<T>* v) {
+    transpose_blocks<T>(v);
 }
 
 // v[0] lane i = sum of the lanes of v[i].
@@ -336,23 +343,21 @@ THINC_INLINE V<T> dots(const T* x, ptrdiff_t ldx, const T* const* w, int64_t K) 
 }
 
 // y[i], lane j: product of row i of x (XROWS, K) with row j of W (count, K),
-// 0 < count <= LANES. Two rows of x at a time load W half as often.
+// 0 < count <= LANES. More rows of x at a time load W less often.
 template <typename T, int XROWS>
 static void dot_tile(V<T>* y, const T* x, ptrdiff_t ldx, const T* W, ptrdiff_t ldw, int count,
                      int64_t K) {
     constexpr int L = LANES<T>;
+    constexpr int WROWS = L / XROWS;
     const T* w[L];
     THINC_UNROLL
     for (int j = 0; j < L; j++) w[j] = W + (j < count ? j : count - 1) * ldw;  // repeats the last
-    if constexpr (XROWS == 1) {
-        y[0] = dots<T, 1>(x, ldx, w, K);
-    } else {
-        V<T> a = dots<T, 2>(x, ldx, w, K);
-        V<T> b = dots<T, 2>(x, ldx, w + L / 2, K);
-        exchange<T, L / 2>(a, b, std::make_integer_sequence<int, L>());
-        y[0] = a;
-        y[1] = b;
-    }
+    V<T> parts[XROWS];
+    for (int i = 0; i < XROWS; i++) parts[i] = dots<T, XROWS>(x, ldx, w + i * WROWS, K);
+    // Part p has its products with row i at lanes i * WROWS; y wants it the other way round.
+    transpose_blocks<T, WROWS>(parts);
+    THINC_UNROLL
+    for (int i = 0; i < XROWS; i++) y[i] = parts[i];
 }
 
 }  // namespace products
