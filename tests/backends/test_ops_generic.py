@@ -1015,6 +1015,39 @@ def test_hash_embed_takes_negative_ids_modulo_2_64(ops):
     )
 
 
+# ---- what arguments may look like ------------------------------
+
+SEQUENCES = {
+    "reduce_sum": lambda ops, X, lengths: ops.reduce_sum(X, lengths),
+    "reduce_mean": lambda ops, X, lengths: ops.reduce_mean(X, lengths),
+    "reduce_max": lambda ops, X, lengths: ops.reduce_max(X, lengths)[0],
+    "seq2col": lambda ops, X, lengths: ops.seq2col(X, 1, lengths=lengths),
+    "maxout": lambda ops, X, lengths: ops.maxout(X.reshape(2, 2, 2))[0],
+    "gather_add": lambda ops, X, lengths: ops.gather_add(X, lengths.reshape(1, 2)),
+    "relu": lambda ops, X, lengths: ops.relu(X),
+    "mish": lambda ops, X, lengths: ops.mish(X),
+    "hash": lambda ops, X, lengths: ops.hash(lengths.astype("uint64"), 0),
+}
+
+
+@every_backend
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_arguments_may_be_read_only_strided_half_precision_or_of_other_integers(ops, name):
+    function = SEQUENCES[name]
+    X, lengths = numpy.arange(8, dtype="float32").reshape(4, 2) - 3, i32(1, 3)
+    expected = function(ops, X, lengths)
+    fixed, fixed_lengths = X.copy(), lengths.copy()
+    fixed.flags.writeable = fixed_lengths.flags.writeable = False
+    assert_array_equal(function(ops, fixed, fixed_lengths), expected)
+    strided = numpy.repeat(X, 2, axis=1)[:, ::2]
+    for ints in ("int64", "uint32"):
+        strided_lengths = numpy.repeat(lengths, 2)[::2].astype(ints)
+        assert_array_equal(function(ops, strided, strided_lengths), expected)
+    half = function(ops, X.astype("float16"), lengths)
+    assert_allclose(half, expected, rtol=2e-3)
+    assert half.dtype == (expected.dtype if name == "hash" else "float16")
+
+
 # ---- training ------------------------------
 
 
@@ -1027,6 +1060,24 @@ def test_adam_by_hand(ops, dtype):
     assert_allclose([w[0], g[0], m[0], v[0]], [0.999687, 0, 0.14, 0.20005], rtol=1e-6)
     with pytest.raises(ValueError):
         ops.adam(w, numpy.ones(2, dtype), m, v, 0.9, 0.999, 1e-8, 0.001)
+
+
+def test_adam_has_one_meaning_of_mod_rate():
+    results = []
+    for ops in BACKENDS:
+        w, g, m, v = (numpy.array([x], dtype="float32") for x in (1.0, 0.5, 0.1, 0.2))
+        ops.adam(w, g, m, v, 0.9, 0.999, 1e-8, 0.001, 0.5)
+        results.append(float(w[0]))
+    assert_allclose(results, [0.999687, 0.999687], rtol=1e-6)  # it does not count
+
+
+@every_backend
+def test_adam_writes_into_strided_arrays(ops):
+    buffers = [numpy.ones((2, 4), "float32") for _ in range(4)]
+    ops.adam(*(buffer[:, ::2] for buffer in buffers), 0.9, 0.999, 1e-8, 0.1)
+    for buffer, value in zip(buffers, (0.9, 0, 1, 1), strict=True):
+        assert_allclose(buffer[:, ::2], value, rtol=1e-5)
+        assert_array_equal(buffer[:, 1::2], 1)
 
 
 @every_backend

@@ -7,6 +7,7 @@ from thinc.api import (
     CauchySimilarity,
     Embed,
     Linear,
+    Model,
     NumpyOps,
     Padded,
     Ragged,
@@ -129,6 +130,47 @@ def test_widths_flow():
     assert model.get_dim("nO") == 6
 
 
+def test_two_unset_widths_are_not_guessed():
+    Y = numpy.zeros((5, 6), "f")
+    with pytest.raises(ValueError, match=r"layers\[0\].*'nO'.*unset"):
+        concatenate(Linear(), Linear()).initialize(X=ROWS, Y=Y)
+
+
+def test_a_chain_is_as_wide_as_its_last_layer_with_a_width():
+    model = chain(Relu(4, 3), Relu(2, 4, dropout=0.1)).initialize()
+    assert model.get_dim("nO") == 2
+
+
+def test_values_of_a_vector_are_no_width():
+    first = Model("first", lambda model, X, is_train: (X[:, 0] * 100, None))
+    assert chain(Linear(2, 3), first).initialize(X=ROWS).maybe_get_dim("nO") is None
+    ids = Model("ids", lambda model, X, is_train: (numpy.array([3, 1]), None))
+    assert chain(Linear(2, 3), ids).initialize(X=ROWS).get_dim("nO") == 4
+
+
+@pytest.mark.parametrize("combine", [add, tuplify])
+def test_neither_input_nor_gradient_is_summed_into(combine):
+    model = combine(noop(), noop())
+    X, before = ROWS.copy(), ROWS.copy()
+    Y, backprop = model.begin_update(X)
+    dY = (ROWS.copy(), ROWS.copy()) if combine is tuplify else ROWS.copy()
+    assert_array_equal(backprop(dY), 2 * ROWS)
+    for kept in (X, *(dY if combine is tuplify else (dY,))):
+        assert_array_equal(kept, before)
+
+
+def test_items_of_lists_and_tuples_are_added():
+    items = [ROWS[:2], ROWS[2:]]
+    for combine in (add, concatenate, tuplify):
+        Y, backprop = combine(noop(), noop()).begin_update(items)
+        for dx, x in zip(backprop(items if combine is add else Y), items, strict=True):
+            assert_array_equal(dx, 2 * x)
+    Y, backprop = residual(noop()).begin_update(tuple(items))
+    for result in (Y, backprop(Y)):
+        assert len(result) == 2
+    assert_array_equal(Y[1], 2 * items[1])
+
+
 def test_tuplify_and_siamese():
     model = tuplify(noop(), Linear(2, 3), Linear(4, 3)).initialize()
     assert model.name == "tuple(noop, linear, linear)"
@@ -149,8 +191,6 @@ def test_bidirectional_reverses_within_lengths():
 
 
 def running_sum():
-    from thinc.api import Model
-
     def forward(model, X, is_train):
         Y = Padded(numpy.cumsum(X.data, axis=0), X.size_at_t, X.lengths, X.indices)
         return Y, lambda dY: dY

@@ -2,7 +2,7 @@ import numpy
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from thinc.api import Embed, NumpyOps, Ops, set_dropout_rate, uniqued
+from thinc.api import Embed, HashEmbed, NumpyOps, Ops, set_dropout_rate, uniqued
 from thinc.testing import check_gradients
 
 IDS = numpy.array([2, 0, 2, 4], dtype="int32")
@@ -102,6 +102,15 @@ def test_dropout_drops_columns_in_training_only():
     assert_array_equal(model.get_grad("E")[0], kept * 2)
     set_dropout_rate(model, 0.0)
     assert_array_equal(model.begin_update(IDS)[0], E[IDS])
+
+
+@pytest.mark.parametrize("layer", [Embed, HashEmbed])
+def test_dropout_leaves_the_gradient_given_alone(layer):
+    model = layer(3, 5, dropout=0.5).initialize()
+    Y, backprop = model.begin_update(IDS)
+    dY = numpy.ones_like(Y)
+    backprop(dY)
+    assert_array_equal(dY, 1)
 
 
 def test_without_dropout_nothing_is_random():
