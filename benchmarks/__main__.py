@@ -53,7 +53,9 @@ def versions(python: str) -> str:
         "    except m.PackageNotFoundError: return ''\n"
         "print(', '.join(filter(None, map(v, names))), '/ Python', sys.version.split()[0])"
     )
-    return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
+    # Elsewhere, so that a checkout in the current folder is not taken for what is installed.
+    result = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd="/")
+    return result.stdout.strip()
 
 
 def main() -> None:

@@ -98,6 +98,6 @@ def test_headers_are_found():
 def test_missing_headers_are_reported(monkeypatch, tmp_path):
     from thinc import include_dir
 
-    monkeypatch.setattr(include_dir, "_CANDIDATES", (tmp_path,))
+    monkeypatch.setattr(include_dir, "_candidates", lambda: (tmp_path,))
     with pytest.raises(FileNotFoundError, match="headers are missing"):
         include_dir.get_include()
