@@ -7,14 +7,15 @@
 namespace thinc {
 
 // Adam, Kingma and Ba 2015 (https://arxiv.org/abs/1412.6980). learn_rate includes
-// the bias correction. Returns the new weight.
+// the bias correction. rest1 and rest2 are 1 - beta1 and 1 - beta2, which a float holds
+// more precisely than a difference from a rounded beta. Returns the new weight.
 template <typename T>
 struct Adam {
-    T beta1, beta2, eps, learn_rate;
+    T rest1, rest2, eps, learn_rate;
 
     THINC_HD T step(T w, T gradient, T& m, T& v) const {
-        m = beta1 * m + (T(1) - beta1) * gradient;
-        v = beta2 * v + (T(1) - beta2) * gradient * gradient;
+        m = (T(1) - rest1) * m + rest1 * gradient;
+        v = (T(1) - rest2) * v + rest2 * gradient * gradient;
         return w - learn_rate * m / (square_root(v) + eps);
     }
 };

@@ -23,7 +23,7 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
         void (*values[12])(T*, const T*, int64_t, const T*) noexcept nogil
         void (*slopes[12])(T*, const T*, const T*, int64_t, const T*) noexcept nogil
         double sum_of_squares(const T*, int64_t) noexcept
-        void adam_step(T* w, T* gradient, T* m, T* v, T* averages, int64_t N, T beta1, T beta2,
+        void adam_step(T* w, T* gradient, T* m, T* v, T* averages, int64_t N, T rest1, T rest2,
                        T eps, T learn_rate, T gradient_scale, T l2, T decay, T ema_rate) noexcept
         void sgd_step(T* w, T* gradient, T* averages, int64_t N, T learn_rate, T gradient_scale,
                       T l2, T decay, T ema_rate) noexcept

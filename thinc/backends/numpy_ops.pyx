@@ -1039,7 +1039,7 @@ class NumpyOps(Ops):
         cdef ndarray w = writable_floats(weights)
         cdef ndarray g, m, v, ema
         cdef const KernelTable* k = kernels()
-        cdef double b1 = beta1, b2 = beta2, e = eps, lr = learn_rate, scale = gradient_scale
+        cdef double rest1 = 1.0 - beta1, rest2 = 1.0 - beta2, e = eps, lr = learn_rate, scale = gradient_scale
         cdef double l2_rate = l2, decay_rate = decay, ema_step = ema_rate
         cdef float* ema32 = NULL
         cdef double* ema64 = NULL
@@ -1057,14 +1057,14 @@ class NumpyOps(Ops):
             if ema is not None:
                 ema32 = f32(ema)
             with nogil:
-                k.f32.adam_step(f32(w), f32(g), f32(m), f32(v), ema32, n, <float>b1, <float>b2,
+                k.f32.adam_step(f32(w), f32(g), f32(m), f32(v), ema32, n, <float>rest1, <float>rest2,
                                 <float>e, <float>lr, <float>scale, <float>l2_rate,
                                 <float>decay_rate, <float>ema_step)
         else:
             if ema is not None:
                 ema64 = f64(ema)
             with nogil:
-                k.f64.adam_step(f64(w), f64(g), f64(m), f64(v), ema64, n, b1, b2, e, lr, scale,
+                k.f64.adam_step(f64(w), f64(g), f64(m), f64(v), ema64, n, rest1, rest2, e, lr, scale,
                                 l2_rate, decay_rate, ema_step)
 
     def sgd_step(self, weights, gradient, averages=None, *, learn_rate, gradient_scale=1.0, l2=0.0,

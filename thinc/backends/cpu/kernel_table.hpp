@@ -41,11 +41,12 @@ struct Kernels {
     // Squares are summed in double.
     double (*sum_of_squares)(const T* X, int64_t N);
     // One pass: g = gradient * gradient_scale + l2 * w; m, v, w as in Adam with
-    // step size learn_rate (bias correction folded in by the caller);
+    // step size learn_rate (bias correction folded in by the caller), rest1 = 1 - beta1
+    // and rest2 = 1 - beta2;
     // then w -= decay * w; then, if averages, ema -= ema_rate * (ema - w);
     // gradient is set to zero.
     void (*adam_step)(T* w, T* gradient, T* m, T* v, T* averages, int64_t N,
-                      T beta1, T beta2, T eps, T learn_rate,
+                      T rest1, T rest2, T eps, T learn_rate,
                       T gradient_scale, T l2, T decay, T ema_rate);
     // The same with w -= learn_rate * g.
     void (*sgd_step)(T* w, T* gradient, T* averages, int64_t N, T learn_rate,

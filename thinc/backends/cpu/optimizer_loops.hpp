@@ -55,9 +55,9 @@ static inline __attribute__((always_inline)) void store_weights(
 }
 
 template <typename T>
-static void adam_step(T* w, T* gradient, T* m, T* v, T* averages, int64_t N, T beta1, T beta2,
+static void adam_step(T* w, T* gradient, T* m, T* v, T* averages, int64_t N, T rest1, T rest2,
                       T eps, T learn_rate, T gradient_scale, T l2, T decay, T ema_rate) {
-    const Adam<T> adam{beta1, beta2, eps, learn_rate};
+    const Adam<T> adam{rest1, rest2, eps, learn_rate};
     const Surroundings<T> around{gradient_scale, l2, decay, ema_rate};
     update_blocks<UPDATE_BLOCK_BYTES / sizeof(T)>(
         N, [=](int64_t i, auto count) __attribute__((always_inline)) {
