@@ -70,7 +70,7 @@ def adam_formula(values, beta1, beta2, eps, learn_rate, gradient_scale, l2, deca
 
 
 def assert_all_close(found, expected, dtype):
-    for A, B in zip(found, expected):
+    for A, B in zip(found, expected, strict=True):
         if B is None:
             assert A is None
         else:
@@ -115,9 +115,7 @@ def test_a_beta_near_one_is_not_rounded_before_it_is_subtracted(dtype, beta2):
     # 1 - float32(0.999) is 5e-5 too large, far more than a float's precision.
     one = numpy.ones(130, dtype=dtype)
     m, v = numpy.zeros_like(one), numpy.zeros_like(one)
-    OPS.adam_step(
-        one.copy(), one.copy(), m, v, learn_rate=0.1, beta1=beta2, beta2=beta2, eps=1e-8
-    )
+    OPS.adam_step(one.copy(), one.copy(), m, v, learn_rate=0.1, beta1=beta2, beta2=beta2, eps=1e-8)
     assert_allclose(m, 1 - beta2, rtol=2e-7)
     assert_allclose(v, 1 - beta2, rtol=2e-7)
 
@@ -143,9 +141,8 @@ def test_strided_arrays_are_updated_in_place(dtype, size, strided):
 def test_strided_arrays_are_updated_by_sgd(dtype, strided):
     w, g, _, _, averages = parameter((40,), dtype, 2)
     values = [w, g, averages]
-    expected, plain = [], [X.copy() for X in values]
-    OPS.sgd_step(*plain, learn_rate=0.1, ema_rate=0.2)
-    expected = plain
+    expected = [X.copy() for X in values]
+    OPS.sgd_step(*expected, learn_rate=0.1, ema_rate=0.2)
     buffer = numpy.ascontiguousarray(values[strided][::-1])
     values[strided] = buffer[::-1]
     OPS.sgd_step(*values, learn_rate=0.1, ema_rate=0.2)
@@ -194,7 +191,7 @@ def test_adam(dtype, shape, seed):
     generic = in_double(values)
     REFERENCE.adam(*generic, 0.9, 0.999, 1e-3, 0.1)
     returned = OPS.adam(*values, 0.9, 0.999, 1e-3, 0.1)
-    assert all(A is B for A, B in zip(returned, values))
+    assert all(A is B for A, B in zip(returned, values, strict=True))
     assert_all_close(values, generic, dtype)
 
 
