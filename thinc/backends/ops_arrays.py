@@ -95,16 +95,19 @@ class ArrayMethods:
     def alloc1f(
         self, d0: int, *, dtype: Optional[DTypes] = "float32", zeros: bool = True
     ) -> Floats1d:
+        """A new float32 array of shape (d0,): see alloc."""
         return self.alloc((d0,), dtype=dtype, zeros=zeros)
 
     def alloc2f(
         self, d0: int, d1: int, *, dtype: Optional[DTypes] = "float32", zeros: bool = True
     ) -> Floats2d:
+        """A new float32 array of shape (d0, d1): see alloc."""
         return self.alloc((d0, d1), dtype=dtype, zeros=zeros)
 
     def alloc3f(
         self, d0: int, d1: int, d2: int, *, dtype: Optional[DTypes] = "float32", zeros: bool = True
     ) -> Floats3d:
+        """A new float32 array of shape (d0, d1, d2): see alloc."""
         return self.alloc((d0, d1, d2), dtype=dtype, zeros=zeros)
 
     def alloc4f(
@@ -117,24 +120,29 @@ class ArrayMethods:
         dtype: Optional[DTypes] = "float32",
         zeros: bool = True,
     ) -> Floats4d:
+        """A new float32 array of shape (d0, d1, d2, d3): see alloc."""
         return self.alloc((d0, d1, d2, d3), dtype=dtype, zeros=zeros)
 
     def alloc_f(
         self, shape: AnyShape, *, dtype: Optional[DTypes] = "float32", zeros: bool = True
     ) -> FloatsXd:
+        """A new float32 array of any shape: see alloc."""
         return self.alloc(shape, dtype=dtype, zeros=zeros)
 
     def alloc1i(self, d0: int, *, dtype: Optional[DTypes] = "int32", zeros: bool = True) -> Ints1d:
+        """A new int32 array of shape (d0,): see alloc."""
         return self.alloc((d0,), dtype=dtype, zeros=zeros)
 
     def alloc2i(
         self, d0: int, d1: int, *, dtype: Optional[DTypes] = "int32", zeros: bool = True
     ) -> Ints2d:
+        """A new int32 array of shape (d0, d1): see alloc."""
         return self.alloc((d0, d1), dtype=dtype, zeros=zeros)
 
     def alloc3i(
         self, d0: int, d1: int, d2: int, *, dtype: Optional[DTypes] = "int32", zeros: bool = True
     ) -> Ints3d:
+        """A new int32 array of shape (d0, d1, d2): see alloc."""
         return self.alloc((d0, d1, d2), dtype=dtype, zeros=zeros)
 
     def alloc4i(
@@ -147,83 +155,109 @@ class ArrayMethods:
         dtype: Optional[DTypes] = "int32",
         zeros: bool = True,
     ) -> Ints4d:
+        """A new int32 array of shape (d0, d1, d2, d3): see alloc."""
         return self.alloc((d0, d1, d2, d3), dtype=dtype, zeros=zeros)
 
     def alloc_i(
         self, shape: AnyShape, *, dtype: Optional[DTypes] = "int32", zeros: bool = True
     ) -> IntsXd:
+        """A new int32 array of any shape: see alloc."""
         return self.alloc(shape, dtype=dtype, zeros=zeros)
 
     def reshape1(self, array: ArrayXd, d0: int) -> Array1d:
+        """An array as shape (d0,): see reshape."""
         return self.reshape(array, (d0,))
 
     def reshape2(self, array: ArrayXd, d0: int, d1: int) -> Array2d:
+        """An array as shape (d0, d1): see reshape."""
         return self.reshape(array, (d0, d1))
 
     def reshape3(self, array: ArrayXd, d0: int, d1: int, d2: int) -> Array3d:
+        """An array as shape (d0, d1, d2): see reshape."""
         return self.reshape(array, (d0, d1, d2))
 
     def reshape4(self, array: ArrayXd, d0: int, d1: int, d2: int, d3: int) -> Array4d:
+        """An array as shape (d0, d1, d2, d3): see reshape."""
         return self.reshape(array, (d0, d1, d2, d3))
 
     def reshape1f(self, array: FloatsXd, d0: int) -> Floats1d:
+        """A float array as shape (d0,): see reshape."""
         return self.reshape(array, (d0,))
 
     def reshape2f(self, array: FloatsXd, d0: int, d1: int) -> Floats2d:
+        """A float array as shape (d0, d1): see reshape."""
         return self.reshape(array, (d0, d1))
 
     def reshape3f(self, array: FloatsXd, d0: int, d1: int, d2: int) -> Floats3d:
+        """A float array as shape (d0, d1, d2): see reshape."""
         return self.reshape(array, (d0, d1, d2))
 
     def reshape4f(self, array: FloatsXd, d0: int, d1: int, d2: int, d3: int) -> Floats4d:
+        """A float array as shape (d0, d1, d2, d3): see reshape."""
         return self.reshape(array, (d0, d1, d2, d3))
 
     def reshape_f(self, array: FloatsXd, shape: AnyShape) -> FloatsXd:
+        """A float array with another shape: see reshape."""
         return self.reshape(array, shape)
 
     def reshape1i(self, array: IntsXd, d0: int) -> Ints1d:
+        """An integer array as shape (d0,): see reshape."""
         return self.reshape(array, (d0,))
 
     def reshape2i(self, array: IntsXd, d0: int, d1: int) -> Ints2d:
+        """An integer array as shape (d0, d1): see reshape."""
         return self.reshape(array, (d0, d1))
 
     def reshape3i(self, array: IntsXd, d0: int, d1: int, d2: int) -> Ints3d:
+        """An integer array as shape (d0, d1, d2): see reshape."""
         return self.reshape(array, (d0, d1, d2))
 
     def reshape4i(self, array: IntsXd, d0: int, d1: int, d2: int, d3: int) -> Ints4d:
+        """An integer array as shape (d0, d1, d2, d3): see reshape."""
         return self.reshape(array, (d0, d1, d2, d3))
 
     def reshape_i(self, array: IntsXd, shape: AnyShape) -> IntsXd:
+        """An integer array with another shape: see reshape."""
         return self.reshape(array, shape)
 
     def asarray1f(self, data: Any, *, dtype: Optional[DTypes] = "float32") -> Floats1d:
+        """data as a 1-d float32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray2f(self, data: Any, *, dtype: Optional[DTypes] = "float32") -> Floats2d:
+        """data as a 2-d float32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray3f(self, data: Any, *, dtype: Optional[DTypes] = "float32") -> Floats3d:
+        """data as a 3-d float32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray4f(self, data: Any, *, dtype: Optional[DTypes] = "float32") -> Floats4d:
+        """data as a 4-d float32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray_f(self, data: Any, *, dtype: Optional[DTypes] = "float32") -> FloatsXd:
+        """data as a float32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray1i(self, data: Any, *, dtype: Optional[DTypes] = "int32") -> Ints1d:
+        """data as a 1-d int32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray2i(self, data: Any, *, dtype: Optional[DTypes] = "int32") -> Ints2d:
+        """data as a 2-d int32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray3i(self, data: Any, *, dtype: Optional[DTypes] = "int32") -> Ints3d:
+        """data as a 3-d int32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray4i(self, data: Any, *, dtype: Optional[DTypes] = "int32") -> Ints4d:
+        """data as a 4-d int32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
     def asarray_i(self, data: Any, *, dtype: Optional[DTypes] = "int32") -> IntsXd:
+        """data as an int32 array: see asarray."""
         return self.asarray(data, dtype=dtype)
 
 
