@@ -23,9 +23,9 @@ PAGE = Path(__file__).with_name("api.md")
 INTRODUCTION = """\
 # Every public name
 
-Written by `python docs/make_api.py` from the docstrings, whose first lines these are; the
-whole docstrings say which shapes and types are expected and which errors are raised. All of
-the first part is imported from `thinc.api`."""
+Written by `python docs/make_api.py`: the beginning of each docstring. The whole docstrings
+say which shapes and types are expected and which errors are raised. All of the first part is
+imported from `thinc.api`."""
 
 # The sections of thinc.api: the title, and the modules the names come from.
 SECTIONS = [
@@ -129,7 +129,7 @@ def class_section(cls) -> str:
         if f"{cls.__name__}.{name}" in ATTRIBUTES:
             rows.append(table_row(name, ATTRIBUTES[f"{cls.__name__}.{name}"]))
         elif isinstance(value, property):
-            rows.append(table_row(name, first_line(value)))
+            rows.append(table_row(name, summary(value)))
         # The registries of `registry` have sections of their own.
         elif callable(getattr(cls, name)) and not isinstance(value, catalogue.Registry):
             rows.append(row(name, getattr(cls, name)))
@@ -164,7 +164,7 @@ def section(title: str, rows, level: int = 2) -> str:
 
 
 def row(name: str, value) -> str:
-    return table_row(name + signature(value), first_line(value))
+    return table_row(name + signature(value), summary(value))
 
 
 def table_row(left: str, right: str) -> str:
@@ -200,12 +200,17 @@ class Printed:
         return self.text
 
 
-def first_line(value) -> str:
-    """The first line of the docstring, its own or an overridden method's."""
+def summary(value) -> str:
+    """The first line of the docstring, and the next ones up to a line that ends a sentence."""
     text = inspect.getdoc(value)
     if not text:
         raise ValueError(f"{value!r} has no docstring")
-    return text.splitlines()[0]
+    lines = []
+    for line in text.split("\n\n")[0].splitlines():
+        lines.append(line.strip())
+        if line.endswith("."):
+            break
+    return " ".join(lines)
 
 
 def main() -> int:
