@@ -210,7 +210,7 @@ def summary(value) -> str:
         lines.append(line.strip())
         if line.endswith("."):
             break
-    return " ".join(lines)
+    return " ".join(lines).removesuffix(":")
 
 
 def main() -> int:
