@@ -45,7 +45,7 @@ struct Swish {
     THINC_HD T slope(T x) const {
         T s = sigmoid(x);
         T y = x * s;
-        return y + s * (T(1) - y);
+        return s + y * (T(1) - s);  // y + s (1 - y) would lose s beside a large y
     }
 };
 
@@ -105,6 +105,7 @@ struct GeluApprox {
         return x / (T(1) + exp(minus_2u));
     }
     THINC_HD T slope(T x) const {
+        x = clip(x, T(-10), T(10));  // the slope is constant beyond; du would overflow
         T u = x * (T(0.7978845608028654) + x * x * T(0.035677408136300127));
         T du = T(0.7978845608028654) + x * x * T(0.10703222440890038);
         T e = detail::exp_in_range(T(-2) * clip(magnitude(u), T(0), T(20)));
