@@ -862,6 +862,8 @@ class NumpyOps(Ops):
             return Ops.scatter_add(self, table, indices, values)
         nr_row = table.shape[0]
         if indices.size and indices.dtype.kind == "i" and indices.min() < 0:
+            if indices.min() < -nr_row:
+                return Ops.scatter_add(self, table, indices, values)  # raises IndexError
             # Negative indices count from the end, as everywhere in NumPy.
             indices = numpy.where(indices < 0, indices.astype("int64") + nr_row, indices)
         rows = checked_rows("scatter_add", indices, nr_row)
