@@ -28,10 +28,7 @@ from numpy cimport (
 from .cpu_kernels cimport (
     IDENTITY,
     RELU,
-    SIGMOID,
-    TANH,
     Activation,
-    Kernels,
     KernelTable,
     kernels,
 )
@@ -456,9 +453,11 @@ class NumpyOps(Ops):
         which = ACTIVATIONS.get(name)
         if which is None:
             raise unknown_activation(name)
-        params = params or FORMULAS[name].defaults
-        # relu, sigmoid and tanh have their slope from Y, so P need not be kept.
-        return affine(self, which, X, W, b, params, which > RELU and which != TANH)
+        formula = FORMULAS[name]
+        # Where the slope is a function of Y, P need not be kept.
+        return affine(
+            self, which, X, W, b, params or formula.defaults, formula.slope_of == "X"
+        )
 
     def backprop_activation(self, name, dY, Z, params=()):
         which = ACTIVATIONS.get(name)

@@ -18,9 +18,6 @@ from .layernorm import LayerNorm
 InT = Floats2d
 OutT = Floats2d
 
-# Activations whose slope follows from the output alone; the others keep P = X W^T + b.
-SLOPE_FROM_OUTPUT = frozenset(("relu", "sigmoid", "tanh"))
-
 
 def dense_layer(
     name: str,
@@ -127,7 +124,7 @@ def activate(model: Model, X: InT, activation: str, params: Tuple = ()) -> Tuple
     except (TypeError, ValueError, AttributeError, IndexError) as e:
         X = usable_rows(ops, X, W, e)
         Y, P = ops.affine_activation(activation, X, W, b, params)
-    Z = cast(Floats2d, Y if activation in SLOPE_FROM_OUTPUT else P)
+    Z = Y if P is None else P  # what the slope of this activation is a function of
 
     def backprop(dY: OutT) -> InT:
         dP = ops.backprop_activation(activation, dY, Z, params)
