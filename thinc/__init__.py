@@ -7,8 +7,9 @@ from .include_dir import get_include as get_include
 
 if TYPE_CHECKING:
     from .config import registry
+    from .gpu_report import explain_gpu
 
-__all__ = ["registry", "__version__"]
+__all__ = ["registry", "explain_gpu", "__version__"]
 
 
 def __getattr__(name: str):
@@ -20,4 +21,8 @@ def __getattr__(name: str):
 
         globals()["registry"] = registry
         return registry
+    if name == "explain_gpu":
+        from .gpu_report import explain_gpu
+
+        return explain_gpu
     raise AttributeError(f"module 'thinc' has no attribute {name!r}")

@@ -6,6 +6,7 @@ enabled. Ask for these names where they are used, not when a module is imported.
 """
 
 import importlib
+import importlib.util
 import sys
 import warnings
 from typing import Any, Callable, Dict, Tuple
@@ -17,6 +18,18 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except (ImportError, AttributeError):
         return None
+
+
+def _import_on_gpu(name: str) -> Tuple[Any, str]:
+    """The module and "", or None and why it can't be imported.
+
+    Whatever is raised: a CUDA library that fails to load, or belongs to another version,
+    makes itself known in many ways, none of which may stop a program that runs on the CPU.
+    """
+    try:
+        return importlib.import_module(name), ""
+    except Exception as error:
+        return None, f"import {name} failed: {type(error).__name__}: {error}"
 
 
 def _find_version(name: str) -> Callable[[], Dict[str, Any]]:
@@ -33,14 +46,21 @@ def _find_version(name: str) -> Callable[[], Dict[str, Any]]:
 
 
 def _find_cupy() -> Dict[str, Any]:
-    modules = {name: _import(path) for name, path in _CUPY_MODULES.items()}
-    found = all(module is not None for module in modules.values())
+    modules: Dict[str, Any] = {}
+    problem = "CuPy is not installed"
+    if "cupy" in sys.modules or importlib.util.find_spec("cupy") is not None:
+        for name, path in _CUPY_MODULES.items():
+            modules[name], problem = _import_on_gpu(path)
+            if problem:
+                break
+    found = not problem
     if not found:
-        modules = dict.fromkeys(modules)
+        modules = dict.fromkeys(_CUPY_MODULES)
     cupy = modules["cupy"]
     return {
         **modules,
         "has_cupy": found,
+        "cupy_problem": problem,
         "cupy_from_dlpack": getattr(cupy, "from_dlpack", getattr(cupy, "fromDlpack", None)),
     }
 
@@ -49,13 +69,12 @@ _CUPY_MODULES = {"cupy": "cupy", "cupyx": "cupyx", "cublas": "cupy.cublas"}
 
 
 def _find_cupy_gpu() -> Dict[str, Any]:
-    cupy = _get("cupy")
-    problem = "CuPy is not installed"
+    cupy, problem = _get("cupy"), _get("cupy_problem")
     if cupy is not None:
         try:
             count = cupy.cuda.runtime.getDeviceCount()
             problem = "" if count > 0 else "there is no CUDA device"
-        except cupy.cuda.runtime.CUDARuntimeError as error:
+        except Exception as error:  # CUDARuntimeError, or what a half-installed CUDA raises
             problem = f"CUDA is not usable ({error})"
     return {"has_cupy_gpu": not problem, "cupy_gpu_problem": problem}
 
@@ -109,7 +128,7 @@ def _find_optional(name: str) -> Callable[[], Dict[str, Any]]:
 
 
 _FINDERS: Tuple[Tuple[Tuple[str, ...], Callable[[], Dict[str, Any]]], ...] = (
-    ((*_CUPY_MODULES, "has_cupy", "cupy_from_dlpack"), _find_cupy),
+    ((*_CUPY_MODULES, "has_cupy", "cupy_problem", "cupy_from_dlpack"), _find_cupy),
     (("cupy_version",), _find_version("cupy")),
     (("torch_version",), _find_version("torch")),
     (("has_cupy_gpu", "cupy_gpu_problem"), _find_cupy_gpu),

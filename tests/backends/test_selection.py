@@ -145,15 +145,18 @@ def test_without_a_gpu_the_cpu_stays():
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS looks for PyTorch's Metal backend")
 def test_require_gpu_names_the_missing_part(monkeypatch):
     monkeypatch.setitem(vars(compat), "has_cupy", False)
-    with pytest.raises(ValueError, match="Cannot use GPU, CuPy is not installed"):
-        require_gpu()
+    for problem in ("CuPy is not installed", "import cupy failed: ImportError: libcuda.so.1"):
+        monkeypatch.setitem(vars(compat), "cupy_problem", problem)
+        with pytest.raises(ValueError, match="thinc.explain_gpu") as error:
+            require_gpu()
+        assert str(error.value).startswith(f"Cannot use GPU, {problem}. ")
     monkeypatch.setitem(vars(compat), "has_cupy", True)
     monkeypatch.setitem(vars(compat), "has_gpu", False)
     for problem in ("CUDA is not usable (driver)", "there is no CUDA device"):
         monkeypatch.setitem(vars(compat), "cupy_gpu_problem", problem)
-        with pytest.raises(ValueError) as error:
+        with pytest.raises(ValueError, match="python -m thinc gpu") as error:
             require_gpu()
-        assert str(error.value) == f"No GPU devices detected: {problem}"
+        assert str(error.value).startswith(f"No GPU devices detected: {problem}. ")
 
 
 class FakeCuda:

@@ -21,6 +21,8 @@ _thread_ops = threading.local()
 _CPU_EXTENSIONS = ("thinc_apple_ops", "thinc_bigendian_ops")
 _CPU_PREFERENCE = ("bigendian", "apple", "numpy")
 
+EXPLAIN = "thinc.explain_gpu(), or `python -m thinc gpu`, says what is missing and what to install."
+
 
 def get_ops(name: str, **kwargs: Any) -> Ops:
     """A new Ops of that name: "numpy", "cupy", "mps", or "cpu" for the best on the CPU.
@@ -123,7 +125,8 @@ def require_gpu(gpu_id: int = 0) -> bool:
     """Select the device and make a GPU Ops current. Returns True.
 
     Raises ValueError if there is no usable GPU, naming the part that is missing;
-    then, and for a gpu_id that does not exist, the current Ops stays.
+    then, and for a gpu_id that does not exist, the current Ops stays. What was found
+    in detail, and what to install, thinc.explain_gpu() says.
     """
     from .cupy_ops import CupyOps
     from .mps_ops import MPSOps
@@ -134,9 +137,9 @@ def require_gpu(gpu_id: int = 0) -> bool:
         if not compat.has_torch_mps:
             raise ValueError("Cannot use GPU, installed PyTorch does not support MPS")
     elif not compat.has_cupy:
-        raise ValueError("Cannot use GPU, CuPy is not installed (install thinc[cuda12x])")
+        raise ValueError(f"Cannot use GPU, {compat.cupy_problem}. {EXPLAIN}")
     if not gpu_is_available():
-        raise ValueError(f"No GPU devices detected: {compat.cupy_gpu_problem}")
+        raise ValueError(f"No GPU devices detected: {compat.cupy_gpu_problem}. {EXPLAIN}")
     if compat.has_cupy_gpu:
         set_active_gpu(gpu_id)
         set_current_ops(CupyOps(device_id=gpu_id))
@@ -151,10 +154,10 @@ def set_active_gpu(gpu_id: int) -> Any:
     Returns the CuPy device. Raises ValueError if there is no such device.
     """
     if not compat.has_cupy_gpu:
-        raise ValueError(f"No CUDA GPU devices detected: {compat.cupy_gpu_problem}")
+        raise ValueError(f"No CUDA GPU devices detected: {compat.cupy_gpu_problem}. {EXPLAIN}")
     count = compat.cupy.cuda.runtime.getDeviceCount()
     if not 0 <= gpu_id < count:
-        raise ValueError(f"There is no GPU {gpu_id}: {count} detected, numbered from 0.")
+        raise ValueError(f"There is no GPU {gpu_id}: {count} detected, numbered from 0. {EXPLAIN}")
     device = compat.cupy.cuda.device.Device(gpu_id)
     device.use()
     # A torch that nobody imported will be told by its first user.
