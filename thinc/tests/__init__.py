@@ -1,0 +1,1 @@
+"""What the test suites of other packages import; our own tests are not installed."""
