@@ -14,9 +14,20 @@ struct Adam {
     T rest1, rest2, eps, learn_rate;
 
     THINC_HD T step(T w, T gradient, T& m, T& v) const {
+        update_moments(gradient, m, v);
+        return w - learn_rate * m / (square_root(v) + eps);
+    }
+
+    // The first steps of RAdam (Liu et al. 2020, https://arxiv.org/abs/1908.03265), when
+    // the second moment is not yet to be trusted: along the first alone.
+    THINC_HD T step_along_momentum(T w, T gradient, T& m, T& v) const {
+        update_moments(gradient, m, v);
+        return w - learn_rate * m;
+    }
+
+    THINC_HD void update_moments(T gradient, T& m, T& v) const {
         m = (T(1) - rest1) * m + rest1 * gradient;
         v = (T(1) - rest2) * v + rest2 * gradient * gradient;
-        return w - learn_rate * m / (square_root(v) + eps);
     }
 };
 

@@ -362,12 +362,12 @@ _declare(
     "sequences.cu",
     "sequence_offsets",
     "Index",
-    "i64* offsets, const Index* lengths, i64 nr_seq, i64 rows, i64 minimum, int*? status",
+    "i64* offsets, const Index* lengths, i64 nr_seq, i64 total, i64 minimum, int*? status",
     lambda: geometry.one_block(),
     "",
     "offsets (nr_seq + 1,): where each sequence starts, and the end. status: 1 + the place of "
-    "the last length below minimum; nr_seq + 1 if the lengths do not sum to rows (unless rows "
-    "is -1). The kernels below clip offsets to [0, rows].",
+    "the last length below minimum; nr_seq + 1 if the lengths do not sum to total (unless that "
+    "is -1). Negative lengths count as 0. The kernels below clip offsets to [0, rows].",
 )
 _declare(
     "sequences.cu",
@@ -609,7 +609,8 @@ _declare(
     "lstm.cu",
     "lstm_step",
     "T",
-    "T* gates, T* cells, T* H, const T* cells_before, const T* c0, i64 size, i64 continuing, i64 width",
+    "T* gates, T* cells, T* H, const T* cells_before, const T* c0, i64 size, i64 continuing, "
+    "i64 width",
     lambda size, width: geometry.items(size * width),
     "size width",
     "One time step. gates (size, 4, width): on entry sums, on exit f, i, o, g. cells, H: "

@@ -66,11 +66,12 @@ def prepare(name: str, words: Words, *arguments: Any) -> Launch:
     return plan(arguments)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _plan(name: str, words: Tuple[str, ...]) -> Callable[[Tuple[Any, ...]], Launch]:
     """What can be known before the arguments are: a function that checks these."""
     if name not in KERNELS:
-        raise KeyError(f"There is no CUDA kernel {name!r}. There are: {', '.join(sorted(KERNELS))}.")
+        known = ", ".join(sorted(KERNELS))
+        raise KeyError(f"There is no CUDA kernel {name!r}. There are: {known}.")
     kernel = KERNELS[name]
     if len(words) != len(kernel.choices):
         raise TypeError(
@@ -129,7 +130,7 @@ def _number(name: str, argument, value: Any) -> Any:
 
 
 # Integers that may be negative.
-SIGNED = {"default", "rows"}
+SIGNED = {"default", "total"}
 
 
 def _check_array(name: str, argument: str, array: Any, dtype: Optional[str]) -> None:
@@ -168,7 +169,7 @@ def _array_dtype(dtype: str) -> Optional[str]:
 # ---- compilation -----------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load(name: str, types: Tuple[str, ...]) -> Any:
     """An instantiation as a CuPy function, compiled on first use (or read from disk).
 
@@ -206,7 +207,7 @@ def source_files() -> List[Path]:
     return [*sorted(SOURCES.glob("*.cu")), *sorted(SOURCES.glob("*.cuh")), *headers]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def sources_hash() -> str:
     """A hash of the content of all source files."""
     digest = hashlib.sha256()
