@@ -212,7 +212,7 @@ def test_predicates_without_frameworks():
     assert util.is_numpy_array(X) and util.is_xp_array(X)
     others = [
         "cupy", "torch", "torch_cuda", "torch_gpu", "torch_mps",
-        "tensorflow", "tensorflow_gpu", "mxnet", "mxnet_gpu",
+        "tensorflow", "tensorflow_gpu", "jax", "mxnet", "mxnet_gpu",
     ]  # fmt: skip
     assert not any(getattr(util, f"is_{name}_array")(X) for name in others)
 
@@ -286,47 +286,48 @@ def test_every_flag_of_compat_can_be_read():
             getattr(module, "nonsense")  # noqa: B009
 
 
-@pytest.mark.parametrize("name", ["tensorflow", "mxnet"])
-def test_frameworks_are_enabled_for_everyone_at_once(monkeypatch, name):
-    convert = getattr(util, f"xp2{name}")
-    with pytest.raises(ImportError, match=f"enable_{name}"):
-        convert(numpy.zeros(2))
-    framework = FakeFramework()
-    for flag in (name, f"has_{name}", "has_tensorflow_gpu"):
-        monkeypatch.setitem(vars(compat), flag, getattr(compat, flag))
-    monkeypatch.setitem(__import__("sys").modules, name, framework)
+def test_tensorflow_is_enabled_for_everyone_at_once(monkeypatch):
+    modules = __import__("sys").modules
+    for flag in ("tensorflow", "has_tensorflow", "has_tensorflow_gpu"):
+        monkeypatch.setitem(vars(compat), flag, None if flag == "tensorflow" else False)
+    monkeypatch.setitem(modules, "tensorflow", None)  # cannot be imported
+    with pytest.raises(ImportError, match=r"pip install thinc\[tensorflow\]"):
+        util.xp2tensorflow(numpy.zeros(2))
+    monkeypatch.setitem(modules, "tensorflow", FakeFramework())
     with pytest.warns(DeprecationWarning, match="support will be removed in Thinc v9"):
-        getattr(compat, f"enable_{name}")()
-    tensor = convert(numpy.ones(2))
-    assert getattr(util, f"is_{name}_array")(tensor)
-    back = getattr(util, f"{name}2xp")(tensor)
-    assert_array_equal(back, [1, 1])
+        compat.enable_tensorflow()
+    assert compat.has_tensorflow and compat.tensorflow is modules["tensorflow"]
+    tensor = util.xp2tensorflow(numpy.ones(2))
+    assert util.is_tensorflow_array(tensor)
+    assert_array_equal(util.tensorflow2xp(tensor), [1, 1])
+
+
+def test_tensorflow_is_imported_by_the_first_conversion(monkeypatch):
+    for flag in ("tensorflow", "has_tensorflow", "has_tensorflow_gpu"):
+        monkeypatch.setitem(vars(compat), flag, None if flag == "tensorflow" else False)
+    monkeypatch.setitem(__import__("sys").modules, "tensorflow", FakeFramework())
+    assert util.is_tensorflow_array(util.xp2tensorflow(numpy.ones(2)))
+    assert compat.has_tensorflow
 
 
 class FakeTensor:
-    """As much of a CPU tensor of TensorFlow and MXNet as a conversion takes."""
+    """As much of a CPU tensor of TensorFlow as a conversion takes."""
 
     device = "CPU:0"
 
     def __init__(self, array):
         self.array = array
-        self.context = type("context", (), {"device_type": "cpu"})
-
-    def detach(self):
-        return self
 
     def numpy(self):
         return self.array
 
-    asnumpy = numpy
-
 
 class FakeFramework:
-    Tensor = NDArray = FakeTensor
+    Tensor = FakeTensor
 
     def __init__(self):
-        self.config = self.nd = self
-        self.convert_to_tensor = self.from_numpy = FakeTensor
+        self.config = self
+        self.convert_to_tensor = FakeTensor
         self.stop_gradient = lambda tensor: tensor
 
     def list_physical_devices(self, kind):

@@ -1,8 +1,9 @@
 """Optional packages: each is imported when something here is first asked for.
 
 `from thinc.compat import has_torch` therefore imports torch, while `import
-thinc.compat` imports nothing. TensorFlow and MXNet count as absent until they are
-enabled. Ask for these names where they are used, not when a module is imported.
+thinc.compat` imports nothing. TensorFlow counts as absent until it is enabled or
+used, MXNet always: it is retired. Ask for these names where they are used, not when a
+module is imported.
 """
 
 import importlib
@@ -135,6 +136,7 @@ _FINDERS: Tuple[Tuple[Tuple[str, ...], Callable[[], Dict[str, Any]]], ...] = (
     (("torch", *_TORCH_FLAGS), _find_torch),
     (("has_gpu",), _find_any_gpu),
     (("h5py", "has_h5py"), _find_optional("h5py")),
+    (("jax", "has_jax"), _find_optional("jax")),
     (("os_signpost", "has_os_signpost"), _find_optional("os_signpost")),
     (("blis", "has_blis"), _find_optional("blis")),
 )
@@ -168,27 +170,38 @@ has_mxnet = False
 
 
 def enable_tensorflow() -> None:
-    """Import TensorFlow and let thinc use it. ModuleNotFoundError if it is not installed."""
+    """Import TensorFlow and let thinc use it. ModuleNotFoundError if it is not installed.
+
+    TensorFlowWrapper and the conversions do that by themselves when they are used.
+    """
     warnings.warn(
         "Built-in TensorFlow support will be removed in Thinc v9. If you need TensorFlow "
         "support in the future, you can keep using a copy of the current implementation.",
         DeprecationWarning,
         stacklevel=2,
     )
+    load_tensorflow()
+
+
+def load_tensorflow() -> Any:
+    """Import TensorFlow, note it in the flags, return the module."""
     global tensorflow, has_tensorflow, has_tensorflow_gpu
-    tensorflow = importlib.import_module("tensorflow")
-    has_tensorflow = True
-    has_tensorflow_gpu = len(tensorflow.config.list_physical_devices("GPU")) > 0
+    if tensorflow is None:
+        module = importlib.import_module("tensorflow")
+        has_tensorflow_gpu = len(module.config.list_physical_devices("GPU")) > 0
+        has_tensorflow = True
+        tensorflow = module
+    return tensorflow
+
+
+MXNET_IS_RETIRED = (
+    "MXNet is retired: the Apache Software Foundation ended the project in 2023, and its last "
+    "release does not run with NumPy 2, so thinc cannot use it. Move the model to PyTorch "
+    "(thinc[torch], PyTorchWrapper), JAX (thinc[jax], JaxWrapper) or TensorFlow "
+    "(thinc[tensorflow], TensorFlowWrapper)."
+)
 
 
 def enable_mxnet() -> None:
-    """Import MXNet and let thinc use it. ModuleNotFoundError if it is not installed."""
-    warnings.warn(
-        "Built-in MXNet support will be removed in Thinc v9. If you need MXNet support in "
-        "the future, you can keep using a copy of the current implementation.",
-        DeprecationWarning,
-        stacklevel=2,
-    )
-    global mxnet, has_mxnet
-    mxnet = importlib.import_module("mxnet")
-    has_mxnet = True
+    """Raises ImportError: MXNet is retired upstream. The message says what to use instead."""
+    raise ModuleNotFoundError(MXNET_IS_RETIRED, name="mxnet")

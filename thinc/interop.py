@@ -1,13 +1,13 @@
 """Arrays of other libraries: telling them apart, and converting to and fro.
 
 No framework is imported to tell whether an object belongs to it: if it is not
-loaded, it does not. TensorFlow and MXNet must have been enabled, too.
+loaded, it does not. A conversion imports the framework it needs.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import numpy
 
@@ -54,7 +54,7 @@ def is_torch_gpu_array(obj: Any) -> bool:
 
 def is_tensorflow_array(obj: Any) -> bool:
     """Whether obj is a TensorFlow tensor (a Variable is not)."""
-    return compat.has_tensorflow and isinstance(obj, compat.tensorflow.Tensor)
+    return _is_instance(obj, "tensorflow", "Tensor")
 
 
 def is_tensorflow_gpu_array(obj: Any) -> bool:
@@ -62,9 +62,15 @@ def is_tensorflow_gpu_array(obj: Any) -> bool:
     return is_tensorflow_array(obj) and "GPU:" in obj.device
 
 
+def is_jax_array(obj: Any) -> bool:
+    """Whether obj is a JAX array, a traced one included."""
+    return _is_instance(obj, "jax", "Array")
+
+
 def is_mxnet_array(obj: Any) -> bool:
     """Whether obj is an MXNet array."""
-    return compat.has_mxnet and isinstance(obj, compat.mxnet.nd.NDArray)
+    cls = getattr(getattr(sys.modules.get("mxnet"), "nd", None), "NDArray", None)
+    return cls is not None and isinstance(obj, cls)
 
 
 def is_mxnet_gpu_array(obj: Any) -> bool:
@@ -133,56 +139,100 @@ def xp2torch(xp_tensor: Any, requires_grad: bool = False, device: Optional[Any] 
     """A numpy or cupy array as a PyTorch tensor on device (default: the current Ops's).
 
     On the same device they share memory, so that what an in-place module does to
-    the tensor happens to the array. Read-only arrays are copied.
+    the tensor happens to the array. What PyTorch cannot share is copied: read-only
+    arrays, negative strides, foreign byte orders, strides that are no multiple of the
+    item size. A tensor comes back detached, sharing its memory.
+    requires_grad: record gradients of the result, which is a leaf; floats only.
+
+    Raises ImportError without PyTorch, TypeError for what is no array or holds no numbers.
     """
     assert_pytorch_installed()
     if device is None:
         device = get_torch_default_device()
     if is_numpy_array(xp_tensor):
-        # torch knows neither read-only memory nor negative strides.
-        if not xp_tensor.flags.writeable or any(stride < 0 for stride in xp_tensor.strides):
+        tensor = _numpy2torch(xp_tensor)
+    elif is_torch_array(xp_tensor):
+        tensor = xp_tensor.detach()
+    elif hasattr(xp_tensor, "__dlpack__"):
+        if any(stride < 0 for stride in getattr(xp_tensor, "strides", ())):
             xp_tensor = xp_tensor.copy()
-    if hasattr(xp_tensor, "__dlpack__"):
         tensor = compat.torch.utils.dlpack.from_dlpack(xp_tensor)
     else:
-        tensor = compat.torch.from_numpy(xp_tensor)
-    tensor = tensor.to(device)
+        raise TypeError(
+            f"xp2torch expects a numpy or cupy array, got an object of type "
+            f"{type(xp_tensor).__name__}."
+        )
+    if tensor.device != device:
+        tensor = tensor.to(device)
     return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _numpy2torch(array: numpy.ndarray) -> Any:
+    from_numpy = compat.torch.from_numpy
+    if array.flags.writeable:
+        try:
+            return from_numpy(array)
+        except ValueError:  # strides or byte order that torch does not know
+            pass
+    native = array.dtype.newbyteorder("=")
+    return from_numpy(numpy.array(array, dtype=native, order="C", copy=True))
 
 
 def torch2xp(torch_tensor: Any, *, ops: Optional[Ops] = None) -> Any:
     """A PyTorch tensor, detached, as an array of ops.
 
     Without ops: cupy for a tensor on CUDA, else numpy. Memory is shared where the
-    device stays the same.
+    device stays the same and the array library has the dtype: bfloat16, which it does
+    not have, is copied to float32.
+
+    Raises ImportError without PyTorch or, for cupy arrays, CuPy; TypeError for what is no
+    tensor, is sparse, or is of another dtype unknown to NumPy.
     """
+    assert_pytorch_installed()
+    if not is_torch_array(torch_tensor):
+        raise TypeError(
+            f"torch2xp expects a torch.Tensor, got an object of type {type(torch_tensor).__name__}."
+        )
+    if torch_tensor.dtype is compat.torch.bfloat16:
+        torch_tensor = torch_tensor.detach().float()
+    if ops is None and not torch_tensor.is_cuda:
+        return torch_tensor.numpy(force=True)
     from .backends import NumpyOps
 
-    assert_pytorch_installed()
-    tensor = torch_tensor.detach()
-    if is_torch_cuda_array(tensor):
-        if isinstance(ops, NumpyOps):
-            return tensor.cpu().numpy()
-        return compat.cupy_from_dlpack(tensor)
-    array = tensor.cpu().numpy()
-    return array if ops is None or isinstance(ops, NumpyOps) else _to_cupy(array)
+    if isinstance(ops, NumpyOps):
+        return torch_tensor.numpy(force=True)
+    if not torch_tensor.is_cuda:
+        return _to_cupy(torch_tensor.numpy(force=True))
+    if compat.cupy_from_dlpack is None:
+        raise ImportError(
+            "A CUDA tensor becomes a cupy array, but CuPy is not installed: pip install "
+            "thinc[cuda12x], or ask for a numpy array with torch2xp(tensor, ops=NumpyOps())."
+        )
+    # CuPy knows neither lazy conjugation nor lazy negation.
+    return compat.cupy_from_dlpack(torch_tensor.detach().resolve_conj().resolve_neg())
 
 
 # ---- TensorFlow ------------------------------------------------------------------
 
 
 def assert_tensorflow_installed() -> None:
-    """Raise ImportError, with a hint, unless TensorFlow has been enabled."""
-    if not compat.has_tensorflow:
+    """Import TensorFlow. Raises ImportError, with a hint, if that is not possible."""
+    try:
+        compat.load_tensorflow()
+    except ImportError as error:
         raise ImportError(
-            "TensorFlow support requires tensorflow>=2.0.0,<2.6.0: "
-            "pip install thinc[tensorflow]\n\n"
-            "Enable TensorFlow support with thinc.api.enable_tensorflow()"
-        )
+            "TensorFlow support requires tensorflow>=2.16: pip install thinc[tensorflow] "
+            f"({error})"
+        ) from error
 
 
 def xp2tensorflow(xp_tensor: Any, requires_grad: bool = False, as_variable: bool = False) -> Any:
-    """A numpy or cupy array as a TensorFlow tensor, or variable."""
+    """A numpy or cupy array as a TensorFlow tensor, or variable.
+
+    requires_grad: let gradients flow through the tensor; as_variable: make the variable
+    a trainable one. Host memory is copied, because TensorFlow's tensors never change;
+    cupy's is shared.
+    """
     assert_tensorflow_installed()
     tf = compat.tensorflow
     if is_cupy_array(xp_tensor):
@@ -197,12 +247,15 @@ def xp2tensorflow(xp_tensor: Any, requires_grad: bool = False, as_variable: bool
 
 
 def tensorflow2xp(tf_tensor: Any, *, ops: Optional[Ops] = None) -> Any:
-    """A TensorFlow tensor as an array of ops; without ops, of the device it is on."""
+    """A TensorFlow tensor (or variable) as an array of ops; without ops, of its device.
+
+    numpy arrays are copies, hence writable; cupy arrays share the tensor's memory.
+    """
     from .backends import NumpyOps
 
     assert_tensorflow_installed()
-    if is_tensorflow_gpu_array(tf_tensor) and not isinstance(ops, NumpyOps):
-        return _tensorflow_to_cupy(tf_tensor)
+    if "GPU:" in tf_tensor.device and not isinstance(ops, NumpyOps):
+        return _tensorflow_to_cupy(compat.tensorflow.convert_to_tensor(tf_tensor))
     array = tf_tensor.numpy()
     return array if ops is None or isinstance(ops, NumpyOps) else _to_cupy(array)
 
@@ -211,40 +264,84 @@ def _tensorflow_to_cupy(tf_tensor: Any) -> Any:
     return compat.cupy_from_dlpack(compat.tensorflow.experimental.dlpack.to_dlpack(tf_tensor))
 
 
+# ---- JAX -------------------------------------------------------------------------
+
+
+def assert_jax_installed() -> None:
+    """Raise ImportError, with a hint, unless JAX can be imported."""
+    if not compat.has_jax:
+        raise ImportError("JAX support requires jax>=0.4.36: pip install thinc[jax]")
+
+
+def get_jax_default_device() -> Any:
+    """The jax.Device for the current Ops: a GPU for CupyOps, else the CPU."""
+    from .backends import CupyOps, get_current_ops
+
+    assert_jax_installed()
+    if not isinstance(get_current_ops(), CupyOps):
+        return compat.jax.devices("cpu")[0]
+    return compat.jax.devices("gpu")[compat.cupy.cuda.runtime.getDevice()]
+
+
+def xp2jax(xp_tensor: Any, device: Optional[Any] = None) -> Any:
+    """A numpy or cupy array as a JAX array on device (default: the current Ops's).
+
+    On the same device they share memory where JAX can take it as it is (numpy: C order,
+    aligned to 64 bytes): until JAX is done with it, the array must not be changed. JAX
+    makes 64-bit numbers 32-bit ones unless its option jax_enable_x64 is set.
+    """
+    assert_jax_installed()
+    jax = compat.jax
+    if device is None:
+        device = get_jax_default_device()
+    if is_cupy_array(xp_tensor):
+        return jax.device_put(jax.dlpack.from_dlpack(xp_tensor), device)
+    if is_numpy_array(xp_tensor) and xp_tensor.dtype.byteorder == _FOREIGN_ORDER:
+        xp_tensor = xp_tensor.astype(xp_tensor.dtype.newbyteorder("="))
+    return jax.device_put(xp_tensor, device)
+
+
+_FOREIGN_ORDER = ">" if sys.byteorder == "little" else "<"
+
+
+def jax2xp(jax_array: Any, *, ops: Optional[Ops] = None) -> Any:
+    """A JAX array as an array of ops; without ops, of the device it is on.
+
+    Memory is shared where the device stays the same. JAX's arrays never change, so that
+    the numpy array is read-only: copy it before you write to it.
+    """
+    from .backends import NumpyOps
+
+    assert_jax_installed()
+    wants_numpy = ops is None or isinstance(ops, NumpyOps)
+    if isinstance(ops, NumpyOps) or _jax_platform(jax_array) == "cpu":
+        array = numpy.asarray(jax_array)
+        return array if wants_numpy else _to_cupy(array)
+    if not compat.has_cupy:
+        return numpy.asarray(jax_array)
+    return compat.cupy_from_dlpack(jax_array)
+
+
+def _jax_platform(jax_array: Any) -> str:
+    return next(iter(jax_array.devices())).platform
+
+
 # ---- MXNet -----------------------------------------------------------------------
 
 
-def assert_mxnet_installed() -> None:
-    """Raise ImportError, with a hint, unless MXNet has been enabled."""
-    if not compat.has_mxnet:
-        raise ImportError(
-            "MXNet support requires mxnet: pip install thinc[mxnet]\n\n"
-            "Enable MXNet support with thinc.api.enable_mxnet()"
-        )
+def assert_mxnet_installed() -> NoReturn:
+    """Raises ImportError: MXNet is retired upstream. The message says what to use instead."""
+    raise ImportError(compat.MXNET_IS_RETIRED)
 
 
 def xp2mxnet(xp_tensor: Any, requires_grad: bool = False) -> Any:
-    """A numpy or cupy array as an MXNet array. Host memory is copied."""
+    """Raises ImportError: MXNet is retired upstream. The message says what to use instead."""
     assert_mxnet_installed()
-    if is_cupy_array(xp_tensor):
-        tensor = compat.mxnet.nd.from_dlpack(xp_tensor.toDlpack())
-    else:
-        # Without the copy, MXNet would make the caller's array read-only.
-        tensor = compat.mxnet.nd.from_numpy(xp_tensor.copy())
-    if requires_grad:
-        tensor.attach_grad()
-    return tensor
 
 
 def mxnet2xp(mx_tensor: Any, *, ops: Optional[Ops] = None) -> Any:
-    """An MXNet array as an array of ops; without ops, of the device it is on."""
-    from .backends import NumpyOps
-
+    """Raises ImportError: MXNet is retired upstream. The message says what to use instead."""
     assert_mxnet_installed()
-    if is_mxnet_gpu_array(mx_tensor) and not isinstance(ops, NumpyOps):
-        return compat.cupy_from_dlpack(mx_tensor.to_dlpack_for_write())
-    array = mx_tensor.detach().asnumpy()
-    return array if ops is None or isinstance(ops, NumpyOps) else _to_cupy(array)
 
 
 # ---- for CupyOps -------------------------------------------------------------------
@@ -262,6 +359,6 @@ def device_tensor_as_cupy(obj: Any) -> Any:
         return compat.cupy_from_dlpack(obj.detach())
     if is_tensorflow_gpu_array(obj):
         return _tensorflow_to_cupy(obj)
-    if is_mxnet_gpu_array(obj):
-        return compat.cupy_from_dlpack(obj.to_dlpack_for_write())
+    if is_jax_array(obj) and _jax_platform(obj) != "cpu":
+        return compat.cupy_from_dlpack(obj)
     return None

@@ -19,7 +19,7 @@ def set_gpu_allocator(allocator: str) -> None:
     """Where CuPy takes GPU memory from: "pytorch", "tensorflow", or "cupy" for its own pool.
 
     Arrays that exist stay where they are. Raises ValueError for another name, ImportError
-    for a framework that is not installed (TensorFlow: not enabled).
+    for a framework that is not installed.
     """
     if allocator == "pytorch":
         use_pytorch_for_gpu_memory()
@@ -61,7 +61,7 @@ def use_pytorch_for_gpu_memory() -> None:
 def use_tensorflow_for_gpu_memory() -> None:
     """Let CuPy allocate from TensorFlow's pool.
 
-    Raises ImportError if TensorFlow has not been enabled.
+    Raises ImportError if TensorFlow is not installed.
     """
     from ..util import assert_tensorflow_installed
 
