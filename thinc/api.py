@@ -1,7 +1,8 @@
 """The public names, flat: `from thinc.api import Model, chain, Relu, Adam`."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from thinc.late_names import late_getattr
 
 from .backends import (
     AppleOps,
@@ -26,9 +27,11 @@ from .initializers import (
     zero_init,
 )
 from .interop import (
+    jax2xp,
     mxnet2xp,
     tensorflow2xp,
     torch2xp,
+    xp2jax,
     xp2mxnet,
     xp2tensorflow,
     xp2torch,
@@ -157,6 +160,31 @@ from .util import (
 if TYPE_CHECKING:
     from .compat import has_cupy
     from .config import Config, ConfigValidationError, registry
+    from .jax_function import as_jax_function, load_jax_params
+    from .layers import (
+        JaxWrapper,
+        MXNetWrapper,
+        PyTorchLSTM,
+        PyTorchRNNWrapper,
+        PyTorchWrapper,
+        PyTorchWrapper_v2,
+        PyTorchWrapper_v3,
+        TensorFlowWrapper,
+        TorchScriptWrapper_v1,
+        keras_subclass,
+        pytorch_to_torchscript_wrapper,
+    )
+    from .shims import (
+        JaxShim,
+        MXNetShim,
+        PyTorchGradScaler,
+        PyTorchShim,
+        TensorFlowShim,
+        TorchScriptShim,
+        keras_model_fns,
+        maybe_handshake_model,
+    )
+    from .torch_module import as_torch_module
 
 __all__ = [
     "Adam",
@@ -179,12 +207,16 @@ __all__ = [
     "HardSwishMobilenet",
     "HardTanh",
     "HashEmbed",
+    "JaxShim",
+    "JaxWrapper",
     "L2Distance",
     "LSTM",
     "LayerNorm",
     "Linear",
     "Logistic",
     "MPSOps",
+    "MXNetShim",
+    "MXNetWrapper",
     "Maxout",
     "Mish",
     "Model",
@@ -195,6 +227,13 @@ __all__ = [
     "Padded",
     "ParametricAttention",
     "ParametricAttention_v2",
+    "PyTorchGradScaler",
+    "PyTorchLSTM",
+    "PyTorchRNNWrapper",
+    "PyTorchShim",
+    "PyTorchWrapper",
+    "PyTorchWrapper_v2",
+    "PyTorchWrapper_v3",
     "RAdam",
     "Ragged",
     "ReLu",
@@ -210,9 +249,15 @@ __all__ = [
     "SparseLinear",
     "SparseLinear_v2",
     "Swish",
+    "TensorFlowShim",
+    "TensorFlowWrapper",
+    "TorchScriptShim",
+    "TorchScriptWrapper_v1",
     "Unserializable",
     "add",
     "array_getitem",
+    "as_jax_function",
+    "as_torch_module",
     "bidirectional",
     "chain",
     "change_attr_values",
@@ -240,10 +285,15 @@ __all__ = [
     "glorot_uniform_init",
     "has_cupy",
     "is_cupy_array",
+    "jax2xp",
+    "keras_model_fns",
+    "keras_subclass",
     "list2array",
     "list2padded",
     "list2ragged",
+    "load_jax_params",
     "map_list",
+    "maybe_handshake_model",
     "minibatch",
     "mxnet2xp",
     "noop",
@@ -252,6 +302,7 @@ __all__ = [
     "plateau",
     "prefer_gpu",
     "premap_ids",
+    "pytorch_to_torchscript_wrapper",
     "ragged2list",
     "reduce_first",
     "reduce_last",
@@ -300,6 +351,7 @@ __all__ = [
     "with_reshape",
     "with_signpost_interval",
     "wrap_model_recursive",
+    "xp2jax",
     "xp2mxnet",
     "xp2tensorflow",
     "xp2torch",
@@ -307,17 +359,36 @@ __all__ = [
 ]
 
 
-# Looked up when asked for: the config system takes as long to import as the rest, and
-# has_cupy tries to import CuPy.
-LAZY = {
-    "Config": "config",
-    "ConfigValidationError": "config",
-    "has_cupy": "compat",
-    "registry": "config",
+# Looked up when asked for: the config system takes as long to import as the rest, has_cupy
+# tries to import CuPy, and the wrappers of other frameworks are for those who have one.
+LATE = {
+    "Config": ".config",
+    "ConfigValidationError": ".config",
+    "JaxShim": ".shims",
+    "JaxWrapper": ".layers",
+    "MXNetShim": ".shims",
+    "MXNetWrapper": ".layers",
+    "PyTorchGradScaler": ".shims",
+    "PyTorchLSTM": ".layers",
+    "PyTorchRNNWrapper": ".layers",
+    "PyTorchShim": ".shims",
+    "PyTorchWrapper": ".layers",
+    "PyTorchWrapper_v2": ".layers",
+    "PyTorchWrapper_v3": ".layers",
+    "TensorFlowShim": ".shims",
+    "TensorFlowWrapper": ".layers",
+    "TorchScriptShim": ".shims",
+    "TorchScriptWrapper_v1": ".layers",
+    "as_jax_function": ".jax_function",
+    "as_torch_module": ".torch_module",
+    "has_cupy": ".compat",
+    "keras_model_fns": ".shims",
+    "keras_subclass": ".layers",
+    "load_jax_params": ".jax_function",
+    "maybe_handshake_model": ".shims",
+    "pytorch_to_torchscript_wrapper": ".layers",
+    "registry": ".config",
 }
 
 
-def __getattr__(name: str):
-    if name in LAZY:
-        return getattr(import_module(f".{LAZY[name]}", __package__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = late_getattr(__name__, __package__, LATE)

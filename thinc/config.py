@@ -1,13 +1,14 @@
 """The config system: confection's, with thinc's registries of functions."""
 
 import re
+from importlib import import_module
 from typing import Any, Callable, Dict, Optional, Protocol, TypeVar
 
 import catalogue
 import confection
 from confection import Config, ConfigValidationError, Promise
 
-from .registration import take_over
+from .registration import FRAMEWORK_MODULES, take_over
 
 __all__ = ["Config", "registry", "ConfigValidationError", "Promise", "VARIABLE_RE"]
 
@@ -109,3 +110,5 @@ def _own_sections(config):
 
 
 take_over(lambda kind, name, func: getattr(registry, kind).register(name, func=func))
+for _module in FRAMEWORK_MODULES:
+    import_module(_module)

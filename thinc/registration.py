@@ -11,6 +11,14 @@ from typing import Any, Callable, List, Optional, Tuple, TypeVar
 FunctionT = TypeVar("FunctionT")
 Receiver = Callable[[str, str, Any], None]
 
+# Modules that nothing else imports, because they are for users of other frameworks (which
+# they do not load): their announcements are fetched when the registry is.
+FRAMEWORK_MODULES = (
+    "thinc.layers.mxnetwrapper",
+    "thinc.layers.pytorchlstm",
+    "thinc.layers.pytorchwrapper",
+)
+
 _waiting: List[Tuple[str, str, Any]] = []
 _receiver: Optional[Receiver] = None
 

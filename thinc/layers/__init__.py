@@ -1,4 +1,8 @@
 """Layers: one file each, which holds the constructor and its forward function."""
+
+from typing import TYPE_CHECKING
+
+from ..late_names import late_getattr
 from .add import add
 from .array_getitem import array_getitem
 from .bidirectional import bidirectional
@@ -66,6 +70,19 @@ from .with_ragged import with_ragged
 from .with_reshape import with_reshape
 from .with_signpost_interval import with_signpost_interval
 
+if TYPE_CHECKING:
+    from .jaxwrapper import JaxWrapper
+    from .mxnetwrapper import MXNetWrapper
+    from .pytorchlstm import PyTorchLSTM
+    from .pytorchwrapper import (
+        PyTorchRNNWrapper,
+        PyTorchWrapper,
+        PyTorchWrapper_v2,
+        PyTorchWrapper_v3,
+    )
+    from .tensorflowwrapper import TensorFlowWrapper, keras_subclass
+    from .torchscriptwrapper import TorchScriptWrapper_v1, pytorch_to_torchscript_wrapper
+
 __all__ = [
     "CauchySimilarity",
     "ClippedLinear",
@@ -78,15 +95,22 @@ __all__ = [
     "HardSwishMobilenet",
     "HardTanh",
     "HashEmbed",
+    "JaxWrapper",
     "LSTM",
     "LayerNorm",
     "Linear",
     "Logistic",
+    "MXNetWrapper",
     "Maxout",
     "Mish",
     "MultiSoftmax",
     "ParametricAttention",
     "ParametricAttention_v2",
+    "PyTorchLSTM",
+    "PyTorchRNNWrapper",
+    "PyTorchWrapper",
+    "PyTorchWrapper_v2",
+    "PyTorchWrapper_v3",
     "ReLu",
     "Relu",
     "ReluK",
@@ -96,6 +120,8 @@ __all__ = [
     "SparseLinear",
     "SparseLinear_v2",
     "Swish",
+    "TensorFlowWrapper",
+    "TorchScriptWrapper_v1",
     "add",
     "array_getitem",
     "bidirectional",
@@ -103,6 +129,7 @@ __all__ = [
     "clone",
     "concatenate",
     "expand_window",
+    "keras_subclass",
     "list2array",
     "list2padded",
     "list2ragged",
@@ -110,6 +137,7 @@ __all__ = [
     "noop",
     "padded2list",
     "premap_ids",
+    "pytorch_to_torchscript_wrapper",
     "ragged2list",
     "reduce_first",
     "reduce_last",
@@ -140,3 +168,19 @@ __all__ = [
     "with_reshape",
     "with_signpost_interval",
 ]
+
+LATE = {
+    "JaxWrapper": ".jaxwrapper",
+    "MXNetWrapper": ".mxnetwrapper",
+    "PyTorchLSTM": ".pytorchlstm",
+    "PyTorchRNNWrapper": ".pytorchwrapper",
+    "PyTorchWrapper": ".pytorchwrapper",
+    "PyTorchWrapper_v2": ".pytorchwrapper",
+    "PyTorchWrapper_v3": ".pytorchwrapper",
+    "TensorFlowWrapper": ".tensorflowwrapper",
+    "TorchScriptWrapper_v1": ".torchscriptwrapper",
+    "keras_subclass": ".tensorflowwrapper",
+    "pytorch_to_torchscript_wrapper": ".torchscriptwrapper",
+}
+
+__getattr__ = late_getattr(__name__, __package__, LATE)

@@ -1,13 +1,17 @@
 from functools import partial
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from ..initializers import glorot_uniform_init, zero_init
+from ..late_names import late_getattr
 from ..model import Model
 from ..registration import registry
-from ..types import Floats1d, Floats2d, Floats3d, Padded
+from ..types import Floats1d, Padded
 from ..util import get_width
 from .containers import padded_like
-from .input_errors import describe
+from .packing import Packing, check_even, check_input, empty_output
+
+# PyTorchLSTM is here by tradition.
+__getattr__ = late_getattr(__name__, __package__, {"PyTorchLSTM": ".pytorchlstm"})
 
 GATES = 4  # forget, input, output, candidate
 
@@ -43,7 +47,7 @@ def LSTM(
     if depth < 1:
         raise ValueError(f"LSTM expects a depth of at least 1, got {depth}")
     if bi and nO is not None:
-        _check_even(nO)
+        check_even(nO)
     return Model(
         "lstm",
         forward,
@@ -63,10 +67,10 @@ def forward(model: Model[Padded, Padded], Xp: Padded, is_train: bool) -> Tuple[P
     weights = model.get_param("LSTM")
     H0, C0 = model.get_param("HC0")
     nI, nO = model.get_dim("nI"), model.get_dim("nO")
-    _check_input(Xp, nI)
-    packing = _Packing(ops, Xp)
+    check_input(Xp, nI)
+    packing = Packing(ops, Xp)
     if packing.size == 0:
-        return _empty(model, Xp, nO)
+        return empty_output(model, Xp, nO)
     X = packing.pack(Xp.data)
     if not is_train:
         Y = ops.lstm_forward_inference(weights, H0, C0, X, Xp.size_at_t)
@@ -101,7 +105,7 @@ def init(
     depth, dirs = model.get_dim("depth"), model.get_dim("dirs")
     nO = model.get_dim("nO")
     if dirs == 2:
-        _check_even(nO)
+        check_even(nO)
     nH = nO // dirs
     parts: List[Floats1d] = []
     for i in range(depth):
@@ -114,72 +118,5 @@ def init(
     model.set_param("HC0", ops.alloc4f(2, depth, dirs, nH))
 
 
-class _Packing:
-    """The way between (time, batch, width) and the real rows alone, step by step.
-
-    Columns are sorted by decreasing length, so the real rows of step t are the
-    first size_at_t[t].
-    """
-
-    def __init__(self, ops: Any, Xp: Padded):
-        xp = ops.xp
-        self.steps, self.batch = Xp.data.shape[:2]
-        sizes = Xp.size_at_t
-        if sizes.shape != (self.steps,) or Xp.lengths.shape != (self.batch,):
-            raise ValueError(
-                f"expected size_at_t of shape ({self.steps},) and lengths of shape "
-                f"({self.batch},), as data of shape {Xp.data.shape} has steps and sequences, "
-                f"got {sizes.shape} and {Xp.lengths.shape}"
-            )
-        real = xp.arange(self.batch) < sizes.reshape((-1, 1))
-        self.rows = xp.flatnonzero(real)
-        self.size = self.rows.shape[0]
-        if int(Xp.lengths.sum()) != self.size:
-            raise ValueError(
-                f"lengths sum to {int(Xp.lengths.sum())}, but size_at_t to {self.size}"
-            )
-        self.is_full = self.size == self.steps * self.batch
-        self.ops = ops
-
-    def pack(self, data: Any) -> Any:
-        """The real rows: (size, width)."""
-        flat = data.reshape((self.steps * self.batch, data.shape[2]))
-        return self.ops.as_contig(flat) if self.is_full else flat[self.rows]
-
-    def unpack(self, rows: Floats2d) -> Floats3d:
-        """(steps, batch, width), with zeros where nothing is real."""
-        shape = (self.steps, self.batch, rows.shape[1])
-        if self.is_full:
-            return rows.reshape(shape)
-        data = self.ops.alloc((self.steps * self.batch, rows.shape[1]), dtype=rows.dtype)
-        data[self.rows] = rows
-        return data.reshape(shape)
-
-
-def _empty(model: Model, Xp: Padded, nO: int) -> Tuple[Padded, Callable]:
-    """The result without any time step: nothing to compute, nothing to learn."""
-    shape = Xp.data.shape
-
-    def backprop(dYp: Padded) -> Padded:
-        return padded_like(dYp, model.ops.alloc(shape, dtype=dYp.data.dtype))
-
-    return padded_like(Xp, model.ops.alloc(shape[:2] + (nO,), dtype=Xp.data.dtype)), backprop
-
-
 def _refuse(dY: Padded) -> Padded:
     raise ValueError("LSTM: backprop needs a forward pass with is_train=True")
-
-
-def _check_even(nO: int) -> None:
-    if nO % 2:
-        raise ValueError(f"a bidirectional LSTM expects an even nO, half for each way, got {nO}")
-
-
-def _check_input(Xp: Any, nI: int) -> None:
-    if not isinstance(Xp, Padded):
-        raise TypeError(f"expected a Padded of width nI={nI}, got {describe(Xp)}")
-    data = Xp.data
-    if data.ndim != 3:
-        raise ValueError(f"expected data of shape (steps, batch, {nI}), got {describe(data)}")
-    if data.shape[2] != nI and data.shape[0] * data.shape[1]:
-        raise ValueError(f"input width {data.shape[2]} does not match nI={nI}")
