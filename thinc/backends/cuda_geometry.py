@@ -17,9 +17,10 @@ BLOCK = 256
 # Blocks in flight on the largest card (132 SMs of 8) several times over: the tail of the
 # last wave is short, and a loop over the grid still amortizes the start of a block.
 MAX_BLOCKS = 4096
-# Rows of up to 32 x 32 elements fit the registers of one warp: 32 a lane.
+# Rows of up to 32 x 32 elements fit the registers of one warp: 32 a lane. Lanes beyond the
+# end of a row load nothing, so sizes below 4 would save instructions that nobody waits for.
 MAX_ITEMS = 32
-ITEMS = (1, 2, 4, 8, 16, MAX_ITEMS)
+ITEMS = (4, 8, 16, MAX_ITEMS)
 MAX_WARP_ROW = WARP * MAX_ITEMS
 # Tiles of columns: a warp reads 32 neighbouring columns, 8 warps take every eighth row.
 TILE_ROWS = 8

@@ -81,6 +81,7 @@ CHOICES: Dict[str, Dict[str, str]] = {
     # Derived from the argument named below; these are the values there are.
     "ITEMS": {str(n): str(n) for n in (0, *geometry.ITEMS)},
     "PIECES": {str(n): str(n) for n in (0, 2, 3)},
+    "USUAL": {"0": "0", "3": "3"},
 }
 
 
@@ -93,7 +94,12 @@ def _pieces(pieces: int) -> str:
     return str(pieces) if pieces in (2, 3) else "0"
 
 
-DERIVED = {"ITEMS": _row_items, "PIECES": _pieces}
+def _usual_pieces(pieces: int) -> str:
+    """As _pieces, where each size is too much code to have another."""
+    return "3" if pieces == 3 else "0"
+
+
+DERIVED = {"ITEMS": _row_items, "PIECES": _pieces, "USUAL": _usual_pieces}
 
 
 class Argument(NamedTuple):
@@ -333,7 +339,7 @@ _declare(
 _declare(
     "maxout.cu",
     "maxout_layer_norm",
-    "T ITEMS PIECES",
+    "T ITEMS USUAL",
     "T* Y, T*? best, int*? which, C* mean, C* rstd, const T* X, const T*? bias, const T* G, "
     "const T* b, i64 rows, i64 outputs, i64 pieces",
     geometry.rows_by_width,
@@ -342,7 +348,7 @@ _declare(
     "Y and best are two arrays. best may be None for up to 1,024 outputs; beyond, it must be "
     "given.",
     ITEMS="outputs",
-    PIECES="pieces",
+    USUAL="pieces",
 )
 _declare(
     "maxout.cu",

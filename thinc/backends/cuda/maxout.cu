@@ -16,7 +16,7 @@ __device__ inline Best<Compute<T>> best_piece(const T* x, const T* bias, i64 pie
     using C = Compute<T>;
     const int count = PIECES > 0 ? PIECES : (int)pieces;
     Best<C> best = {C(0), 0};
-#pragma unroll
+#pragma unroll(PIECES > 0 ? PIECES : 1)
     for (int p = 0; p < count; ++p) {
         C value = widen(x[p]);
         if (bias != nullptr) value = widen(narrow<T>(value + widen(bias[p])));
