@@ -14,6 +14,7 @@ Receiver = Callable[[str, str, Any], None]
 # Modules that nothing else imports, because they are for users of other frameworks (which
 # they do not load): their announcements are fetched when the registry is.
 FRAMEWORK_MODULES = (
+    "thinc.layers.jaxwrapper",
     "thinc.layers.mxnetwrapper",
     "thinc.layers.pytorchlstm",
     "thinc.layers.pytorchwrapper",
