@@ -10,7 +10,7 @@ from ..util import torch2xp, xp2torch
 from .containers import padded_like
 from .noop import noop
 from .packing import Packing, check_even, check_input, empty_output
-from .pytorchwrapper import PyTorchRNNWrapper, forward
+from .pytorchwrapper import PyTorchRNNWrapper, forward, torch_device
 from .with_padded import with_padded
 
 
@@ -62,8 +62,9 @@ def convert_packed_inputs(
     """The real rows of a Padded as torch's PackedSequence."""
     torch = compat.torch
     packing = Packing(model.ops, Xp)
-    device = model.shims[0].device
-    data = xp2torch(packing.pack(Xp.data), requires_grad=is_train, device=device)
+    data = xp2torch(
+        packing.pack(Xp.data), requires_grad=is_train, device=torch_device(model)
+    )
     # How many sequences each step has; torch wants that on the host.
     sizes = torch.tensor(_steps(model.ops, Xp), dtype=torch.int64)
     packed = torch.nn.utils.rnn.PackedSequence(data, sizes)

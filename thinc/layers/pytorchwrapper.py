@@ -145,6 +145,12 @@ def forward(model: Model, X: Any, is_train: bool) -> Tuple[Any, Callable]:
     return Y, backprop
 
 
+def torch_device(model: Model) -> Any:
+    """Where the module of a wrapper is."""
+    shim: Any = model.shims[0]
+    return shim.device
+
+
 # ---- the default conversions ---------------------------------------------------------
 
 
@@ -152,7 +158,7 @@ def convert_pytorch_default_inputs(
     model: Model, X: Any, is_train: bool
 ) -> Tuple[ArgsKwargs, Callable[[ArgsKwargs], Any]]:
     """X as arguments of the module. See PyTorchWrapper_v3."""
-    device = model.shims[0].device
+    device = torch_device(model)
     if is_xp_array(X):
         return ArgsKwargs(args=(_to_torch(X, is_train, device),), kwargs={}), _first_as_xp
     converted = convert_recursive(is_xp_array, lambda x: _to_torch(x, is_train, device), X)
@@ -200,14 +206,14 @@ def convert_pytorch_default_outputs(
 def _one_gradient(model: Model, Ytorch: Any, dY: Any) -> ArgsKwargs:
     if dY is None or not Ytorch.requires_grad:
         return ArgsKwargs(args=((),), kwargs={"grad_tensors": ()})
-    gradient = _gradient_like(Ytorch, dY, model.shims[0].device)
+    gradient = _gradient_like(Ytorch, dY, torch_device(model))
     return ArgsKwargs(args=((Ytorch,),), kwargs={"grad_tensors": gradient})
 
 
 def _many_gradients(model: Model, Ytorch: Any, dY: Any) -> ArgsKwargs:
     tensors: List[Any] = []
     gradients: List[Any] = []
-    device = model.shims[0].device
+    device = torch_device(model)
     for y, dy in _pairs(Ytorch, dY, "dY"):
         if y.requires_grad:
             tensors.append(y)
@@ -266,7 +272,7 @@ def convert_rnn_inputs(
     """The data of a Padded, and None for the state that the module starts from."""
     if not isinstance(Xp, Padded):
         raise TypeError(f"expected a Padded, got {describe(Xp)}: wrap the layer in with_padded")
-    data = _to_torch(Xp.data, is_train, model.shims[0].device)
+    data = _to_torch(Xp.data, is_train, torch_device(model))
 
     def get_dX(gradients: ArgsKwargs) -> Padded:
         return padded_like(Xp, torch2xp(gradients.args[0]))

@@ -92,10 +92,8 @@ class PyTorchShim(Shim):
     @property
     def device(self) -> Any:
         """The torch.device of the module's first parameter; without one, where it belongs."""
-        if self._model is not None:
-            for parameter in self._model.parameters():
-                return parameter.device
-        return self._device
+        parameter = None if self._model is None else _first_parameter(self._model)
+        return self._device if parameter is None else parameter.device
 
     # Running.
 
@@ -113,8 +111,12 @@ class PyTorchShim(Shim):
     def predict(self, inputs: ArgsKwargs) -> Any:
         """The module's output in evaluation mode, without recording gradients."""
         module = self._module_for(inputs)
-        with self._evaluation.of(module), compat.torch.no_grad():
-            return self._run(module, inputs)
+        self._evaluation.enter(module)
+        try:
+            with compat.torch.no_grad():
+                return self._run(module, inputs)
+        finally:
+            self._evaluation.leave()
 
     def begin_update(
         self, inputs: ArgsKwargs
@@ -141,8 +143,9 @@ class PyTorchShim(Shim):
                     f"{list(grads.kwargs)}."
                 )
             scaler = self._grad_scaler
-            kwargs = dict(grads.kwargs)
-            kwargs["grad_tensors"] = scaler.scale(kwargs["grad_tensors"])
+            kwargs = grads.kwargs
+            if scaler.enabled:
+                kwargs = {**kwargs, "grad_tensors": scaler.scale(kwargs["grad_tensors"])}
             if not _is_empty(grads.args):
                 torch.autograd.backward(*grads.args, **kwargs)
             # Those of the parameters stay scaled until finish_update, and so can be summed.
@@ -151,7 +154,7 @@ class PyTorchShim(Shim):
                 if scaler.unscale(dX):
                     for gradient in dX:
                         gradient.zero_()
-            return _map_tensors(_gradient, inputs)
+            return _gradients(inputs)
 
         return output, backprop
 
@@ -328,6 +331,18 @@ def unpack_state(data: bytes, key: str) -> Tuple[Dict[str, Any], bytes]:
     return message["config"], message[key]
 
 
+def _first_parameter(module: Any) -> Any:
+    """next(module.parameters()), or None, only faster: it is needed in every call."""
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            return parameter
+    for child in module._modules.values():
+        found = None if child is None else _first_parameter(child)
+        if found is not None:
+            return found
+    return None
+
+
 def _refuse(grads: Any) -> Any:
     raise ValueError("PyTorch: backprop needs a forward pass with is_train=True")
 
@@ -350,11 +365,11 @@ def _gradient(tensor: Any) -> Any:
     return tensor.grad if _has_grad(tensor) else None
 
 
-def _map_tensors(function: Callable[[Any], Any], inputs: ArgsKwargs) -> ArgsKwargs:
-    args, kwargs = inputs.args, inputs.kwargs
-    if not kwargs and len(args) == 1 and is_torch_array(args[0]):
-        return ArgsKwargs(args=(function(args[0]),), kwargs={})
-    return convert_recursive(is_torch_array, function, inputs)
+def _gradients(inputs: ArgsKwargs) -> ArgsKwargs:
+    args = inputs.args
+    if len(args) == 1 and not inputs.kwargs and is_torch_array(args[0]):  # as nearly always
+        return ArgsKwargs((_gradient(args[0]),), {})
+    return convert_recursive(is_torch_array, _gradient, inputs)
 
 
 def _fitting(key: Any, tensor: Any, array: Any) -> Any:

@@ -1,6 +1,6 @@
 """Loss scaling: gradients of float16 models, kept out of the range where they become zero."""
 
-from typing import Any, Dict, Iterable, List, Tuple, Union
+from typing import Any, Dict, Iterable, List, Tuple
 
 from .. import compat
 from ..interop import assert_pytorch_installed, is_torch_array
@@ -76,8 +76,8 @@ class PyTorchGradScaler:
         scale = self._scale.reshape(()).to(tensor.device)
         return tensor.mul_(scale) if inplace else tensor * scale
 
-    def unscale(self, tensors: Union[Any, Iterable[Any]]) -> bool:
-        """Divide the tensors by the scale, in place. Returns found_inf, as it is then."""
+    def unscale(self, tensors: Any) -> bool:
+        """Divide a tensor, or tensors, by the scale, in place. Returns found_inf, as it is then."""
         if not self._enabled:
             return False
         torch = compat.torch

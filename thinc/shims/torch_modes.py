@@ -1,8 +1,7 @@
 """Switching a torch.nn.Module between training and evaluation, and back as it was."""
 
 import threading
-from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, List
 
 from .. import compat
 
@@ -95,20 +94,20 @@ class EvaluationMode:
         self._n_inside = 0
         self._undo: Undo = _nothing
 
-    @contextmanager
-    def of(self, module: Any) -> Iterator[None]:
+    def enter(self, module: Any) -> None:
+        """Count one more inside. Each call has to be followed by one of leave."""
         with self._lock:
             if self._n_inside == 0:
                 self._undo = set_mode(module, False)
             self._n_inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_inside -= 1
-                if self._n_inside == 0:
-                    undo, self._undo = self._undo, _nothing
-                    undo()
+
+    def leave(self) -> None:
+        """The last one out brings the old modes back."""
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                undo, self._undo = self._undo, _nothing
+                undo()
 
     def __reduce__(self) -> Any:
         return EvaluationMode, ()  # a copy has nobody inside
