@@ -3,12 +3,21 @@
 from typing import Any, Callable, Optional, Tuple, Type
 
 from .. import compat
-from ..interop import assert_jax_installed, is_jax_array, is_xp_array, jax2xp, xp2jax
+from ..interop import (
+    assert_jax_installed,
+    is_jax_array,
+    is_numpy_array,
+    is_xp_array,
+    jax2xp,
+    xp2jax,
+)
 from ..model import Model
 from ..registration import registry
 from ..shims.jax import JaxModel, JaxShim
 from ..types import ArgsKwargs
 from ..util import convert_recursive
+
+SMALL_BYTES = 1 << 16
 
 
 @registry.layers("JaxWrapper.v1")
@@ -99,12 +108,11 @@ def init(model: Model, X: Any = None, Y: Any = None) -> None:
 def convert_jax_default_inputs(
     model: Model, X: Any, is_train: bool
 ) -> Tuple[ArgsKwargs, Callable[[ArgsKwargs], Any]]:
-    """Arrays of X to JAX's, and the gradients of the inputs to arrays of X's structure.
+    """Arrays of X to what JAX takes, and the gradients of the inputs to arrays of X's structure.
 
     The gradient of an integer input is None. Lists come back as tuples.
     """
-    device = model.shims[0].device
-    converted = convert_recursive(is_xp_array, lambda array: xp2jax(array, device), X)
+    converted = convert_recursive(is_xp_array, _to_jax(model), X)
     if isinstance(converted, ArgsKwargs):
         return converted, _to_arrays
     if isinstance(converted, dict):
@@ -118,12 +126,19 @@ def convert_jax_default_outputs(
     model: Model, X_Yjax: Any, is_train: bool
 ) -> Tuple[Any, Callable[[Any], Any]]:
     """JAX arrays of the output to arrays, and the arrays of its gradient to JAX's."""
+    return _to_arrays(X_Yjax[1]), lambda dY: convert_recursive(is_xp_array, _to_jax(model), dY)
+
+
+def _to_jax(model: Model) -> Callable[[Any], Any]:
     device = model.shims[0].device
 
-    def get_dY_jax(dY: Any) -> Any:
-        return convert_recursive(is_xp_array, lambda array: xp2jax(array, device), dY)
+    def convert(array: Any) -> Any:
+        # A compiled function takes numpy arrays itself, copies them, and is quicker at it
+        # than device_put is at sharing a small one.
+        small = is_numpy_array(array) and array.nbytes < SMALL_BYTES and array.dtype.isnative
+        return array if small else xp2jax(array, device)
 
-    return _to_arrays(X_Yjax[1]), get_dY_jax
+    return convert
 
 
 def _to_arrays(arrays: Any) -> Any:
