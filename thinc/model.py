@@ -590,6 +590,32 @@ class Model(Generic[InT, OutT]):
         data = model_state.read_file_if_there(path)
         return data is not None and self.can_from_bytes(data, strict=strict)
 
+    def to_safetensors(self, path: Any) -> None:
+        """Write all parameters to a file that other programs can read: safetensors.
+
+        A tensor is called after the place of its node: "layers.0.W", "W" in the root. Shims
+        become a tensor of bytes each, "layers.1.shims.0"; dims, refs and attributes go into
+        the metadata. A crash leaves the old file or the new one.
+        Raises ImportError if safetensors is not installed; otherwise as to_bytes.
+        """
+        from .safetensors_files import to_safetensors
+
+        to_safetensors(self, path)
+
+    def from_safetensors(self: SelfT, path: Any) -> SelfT:
+        """Load what `to_safetensors` wrote, or a file of another program whose tensors have
+        the same names. The model must have the same structure.
+
+        Everything is checked before anything is changed, most of it before any tensor is
+        read; loading runs no code that the file brings along.
+        Raises thinc.serialize.DeserializationError (a ValueError) if it does not fit,
+        ImportError if safetensors is not installed, and the errors of the file system.
+        """
+        from .safetensors_files import from_safetensors
+
+        from_safetensors(self, path)
+        return self
+
     # Operators.
 
     @classmethod
