@@ -35,6 +35,7 @@ SMALL_CALL = "1 x 64 x 64"
 def build(name):
     import numpy
     import torch
+
     from thinc.api import PyTorchWrapper
 
     torch.set_num_threads(1)
@@ -83,7 +84,7 @@ def one_round(functions, n_turns=10, turn_s=0.004):
     counts = [max(1, int(turn_s / seconds_per_call(f, 3))) for f in functions]
     times = [[] for _ in functions]
     for _ in range(n_turns):
-        for function, count, taken in zip(functions, counts, times):
+        for function, count, taken in zip(functions, counts, times, strict=True):
             taken.append(seconds_per_call(function, count))
     return [statistics.mean(sorted(taken)[: n_turns // 2]) for taken in times]
 
@@ -137,7 +138,7 @@ def show(name, ours, theirs):
     overhead_us = 1e6 * statistics.median(overheads[0])
     cells.append(judged(overhead_us, SMALL_GOAL_US) if small else f"{overhead_us:.1f}")
     cells.append(f"{1e6 * statistics.median(overheads[1]):.1f}")
-    ratio = statistics.median(a / b for a, b in zip(*overheads))
+    ratio = statistics.median(a / b for a, b in zip(*overheads, strict=True))
     cells.append(judged(ratio, PEER_GOAL))
     print("| " + " | ".join(cells) + " |", flush=True)
 

@@ -87,7 +87,8 @@ class PyTorchShim(Shim):
         wanted = self._mixed_precision and device.type == "cuda"
         if self._has_own_scaler and self._grad_scaler.enabled is not wanted:
             self._grad_scaler = PyTorchGradScaler(wanted)
-        self._grad_scaler.to_(device)
+        if self._grad_scaler.enabled:
+            self._grad_scaler.to_(device)
 
     @property
     def device(self) -> Any:

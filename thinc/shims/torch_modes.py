@@ -16,20 +16,16 @@ def set_mode(module: Any, training: bool) -> Undo:
     and may do something when they are switched; both are respected.
     """
     wrong = []
-    is_plain = True
     for member in _members(module):
+        if not _is_plain(member):
+            return _switch_by_call(module, training)
         if member.training is not training:
             wrong.append(member)
-            is_plain = is_plain and _is_plain(member)
-        else:
-            is_plain = is_plain and _switches_plainly(type(member))
     if not wrong:
         return _nothing
-    if is_plain:
-        # The same without the calls: for small modules they cost more than all the rest.
-        _set_flags(wrong, training)
-        return lambda: _set_flags(wrong, not training)
-    return _switch_by_call(module, training)
+    # The same without the calls: for small modules they cost more than all the rest.
+    _set_flags(wrong, training)
+    return lambda: _set_flags(wrong, not training)
 
 
 def _switch_by_call(module: Any, training: bool) -> Undo:
@@ -64,8 +60,9 @@ def _members(module: Any) -> List[Any]:
 _plain_types: Dict[type, bool] = {}
 
 
-def _switches_plainly(cls: type) -> bool:
-    """Whether train() and eval() of this class set the flag and do nothing else."""
+def _is_plain(member: Any) -> bool:
+    """Whether train() and eval() set the flag of this module and do nothing else."""
+    cls = type(member)
     plain = _plain_types.get(cls)
     if plain is None:
         Module = compat.torch.nn.Module
@@ -74,11 +71,7 @@ def _switches_plainly(cls: type) -> bool:
             and cls.eval is Module.eval  # type: ignore[attr-defined]
             and not hasattr(cls, "training")
         )
-    return plain
-
-
-def _is_plain(member: Any) -> bool:
-    return _switches_plainly(type(member)) and "training" in member.__dict__
+    return plain and "training" in member.__dict__
 
 
 def _set_flags(members: List[Any], training: bool) -> None:
