@@ -25,8 +25,6 @@ MATHEMATICS = {
     "backprop_swish.nonfinite": "y + s (1 - y) is inf - inf at -inf, s + y (1 - s) is not NaN",
     "adam.large_gradient": "1 - 0.999 is 0.001; of a beta rounded to float32, 5e-5 more",
 }
-# What a later version brings; strict, so that these lines go when it does.
-PENDING = {"registry.has.layers": "wrappers of other frameworks are not registered yet"}
 
 
 @cache
@@ -42,9 +40,7 @@ OCCURRENCES = Counter(case_id for _, case_id in CASES)
 
 
 @pytest.mark.parametrize("name,case_id", CASES, ids=lambda value: value)
-def test_golden(name, case_id, request):
-    if case_id in PENDING:
-        request.applymarker(pytest.mark.xfail(reason=PENDING[case_id], strict=True))
+def test_golden(name, case_id):
     cases, context = group(name)
     report = replay.check_case(context, cases[case_id])
     if case_id in EXCEPTIONS or case_id in MATHEMATICS:
@@ -57,6 +53,6 @@ def test_golden(name, case_id, request):
 
 
 def test_exceptions_name_existing_cases_and_a_register_entry():
-    assert set(EXCEPTIONS) | set(MATHEMATICS) | set(PENDING) <= set(OCCURRENCES)
+    assert set(EXCEPTIONS) | set(MATHEMATICS) <= set(OCCURRENCES)
     for entry in EXCEPTIONS.values():
         assert entry.startswith(("D", "FIX-", "R-")), entry

@@ -100,9 +100,10 @@ def forward(model: Model, X: Any, is_train: bool) -> Tuple[Any, Callable]:
 
 def init(model: Model, X: Any = None, Y: Any = None) -> None:
     """Make the parameters of a module that needs a sample of the input for it."""
-    if X is not None and not model.shims[0].is_initialized:
+    shim: Any = model.shims[0]
+    if X is not None and not shim.is_initialized:
         X_jax, _ = model.attrs["convert_inputs"](model, X, False)
-        model.shims[0].initialize(X_jax)
+        shim.initialize(X_jax)
 
 
 def convert_jax_default_inputs(
@@ -130,13 +131,13 @@ def convert_jax_default_outputs(
 
 
 def _to_jax(model: Model) -> Callable[[Any], Any]:
-    device = model.shims[0].device
+    shim: Any = model.shims[0]
 
     def convert(array: Any) -> Any:
         # A compiled function takes numpy arrays itself, copies them, and is quicker at it
         # than device_put is at sharing a small one.
         small = is_numpy_array(array) and array.nbytes < SMALL_BYTES and array.dtype.isnative
-        return array if small else xp2jax(array, device)
+        return array if small else xp2jax(array, shim.device)
 
     return convert
 

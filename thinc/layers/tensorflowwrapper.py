@@ -157,7 +157,7 @@ def keras_subclass(
             ("eg_x", X),
             ("eg_y", Y),
         ):
-            setattr(cls, attribute, property(lambda self, value=value: value))
+            setattr(cls, attribute, _constant(value))
         original = cls.__init__
 
         @functools.wraps(original)
@@ -174,6 +174,10 @@ def keras_subclass(
         return cls
 
     return decorate
+
+
+def _constant(value: Any) -> property:
+    return property(lambda self: value)
 
 
 def _check_json(args: Any, kwargs: Any) -> None:

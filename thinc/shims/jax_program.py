@@ -166,6 +166,7 @@ class Program:
         return result[0], self._state_arrays(result[1])
 
     def _state_arrays(self, state: Any) -> List[Any]:
+        assert self.state is not None
         leaves = take_apart(state, "state", None)
         if leaves.names != self.state.names:
             raise ValueError(

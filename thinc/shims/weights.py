@@ -4,7 +4,7 @@ What is read is checked twice: thinc.serialize makes sure that the data is well 
 runs no code, take_weights that it fits the model that is to load it.
 """
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy
 
@@ -24,7 +24,7 @@ class Expected(NamedTuple):
     dtype: Any  # numpy's, or ml_dtypes's bfloat16
 
 
-def pack_weights(config: Dict, groups: Dict[str, Sequence[Tuple[str, Any]]]) -> bytes:
+def pack_weights(config: Dict, groups: Mapping[str, Sequence[Tuple[str, Any]]]) -> bytes:
     """A shim's settings and weights as bytes.
 
     config: plain data. groups: what each group of weights is called -> (name, numpy array)
