@@ -17,10 +17,10 @@ from .duel import ONE_THREAD, Side, Worker, median_ratio, take_turns
 from .machine import cpu_name, output
 
 ROOT = Path(__file__).parent.parent
-VERSIONS = (
-    "import spacy, thinc, sys;"
-    "print('spaCy', spacy.__version__, 'thinc', thinc.__version__, 'Python', sys.version.split()[0])"
-)
+VERSIONS = """
+import spacy, sys, thinc
+print('spaCy', spacy.__version__, 'thinc', thinc.__version__, 'Python', sys.version.split()[0])
+"""
 # Label, work, the goal of theirs/ours in time.
 ROWS: List[Tuple[str, str, float]] = [
     ("training", "train", 2.0),
@@ -52,7 +52,7 @@ def show(ours: str, peer: str, quick: bool = False) -> bool:
             good = good and ratio >= goal
             figures = [amount(name, units, statistics.median(times)) for times in (a, b)]
             verdict = f"{goal:.1f}" if ratio >= goal else f"{goal:.1f}, MISSED"
-            print(f"| {label} | {figures[0]} | {figures[1]} | {ratio:.2f} | {verdict} |", flush=True)
+            print("|", " | ".join([label, *figures, f"{ratio:.2f}", verdict]), "|", flush=True)
     return good
 
 
@@ -61,8 +61,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="three short rounds")
-    parser.add_argument("--ours", default=str(ROOT / ".venv-spacy/bin/python"), metavar="PYTHON")
-    parser.add_argument("--peer", default=str(ROOT / ".venv-spacy-peer/bin/python"), metavar="PYTHON")
+    for option, folder in (("--ours", ".venv-spacy"), ("--peer", ".venv-spacy-peer")):
+        parser.add_argument(option, default=str(ROOT / folder / "bin/python"), metavar="PYTHON")
     args = parser.parse_args()
     for python in (args.ours, args.peer):
         if not Path(python).exists():

@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "spacy" / "jobs"))
 
 import corpus  # noqa: E402 - found through the line above
 import pipelines  # noqa: E402
-from spacy.util import fix_random_seed, minibatch_by_words  # noqa: E402
+from spacy.training.batchers import minibatch_by_words  # noqa: E402
+from spacy.util import fix_random_seed  # noqa: E402
 from work import Work  # noqa: E402
 
 COMPONENTS = ["tok2vec", "tagger", "parser", "ner"]
@@ -57,13 +58,6 @@ def pipe():
             pass
 
     return Work(run, units=words)
-
-
-def tokenize():
-    """What spaCy does to a text before any component sees it."""
-    nlp = trained()
-    texts = texts_of(50, count=200)
-    return Work(lambda: [nlp.make_doc(text) for text in texts])
 
 
 def latency(words):
