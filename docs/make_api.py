@@ -38,7 +38,10 @@ SECTIONS = [
     ("Backends", ["thinc.backends"]),
     ("Data types", ["thinc.types"]),
     ("Config", ["thinc.config"]),
-    ("Other frameworks", ["thinc.interop", "thinc.compat"]),
+    (
+        "Other frameworks",
+        ["thinc.interop", "thinc.compat", "thinc.torch_module", "thinc.jax_function"],
+    ),
     ("Utilities", ["thinc.util", "thinc.data_validation"]),
 ]
 
@@ -52,6 +55,10 @@ DESCRIBED_HERE = {
     ),
     "ConfigValidationError": ("thinc.config", "A config does not fit its functions. Confection's."),
     "has_cupy": ("thinc.compat", "Whether CuPy can be imported."),
+    "keras_model_fns": (
+        "thinc.shims",
+        "Registry of the functions that make subclassed Keras models, see keras_subclass.",
+    ),
 }
 
 # Attributes, which have no docstrings. Those of other classes are in the class's docstring.
