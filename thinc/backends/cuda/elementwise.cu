@@ -61,20 +61,21 @@ __global__ void backprop_bias(T* dX, Compute<T>* partials, const T* dY, const T*
     using C = Compute<T>;
     const Op<C> op = MakeFormula<Op, C>::from(p0, p1, p2, p3);
     const i64 share = ceil_div(rows, parts);
-    const i64 c = (i64)blockIdx.x * WARP + threadIdx.x;
-    for (i64 part = blockIdx.y; part < parts; part += gridDim.y) {
-        const i64 end = smaller(rows, (part + 1) * share);
-        C sum = C(0);
-        if (c < cols) {
-            for (i64 r = part * share + threadIdx.y; r < end; r += TILE_ROWS) {
-                const C d = times_slope(op, widen(dY[r * cols + c]), widen(Z[r * cols + c]));
-                dX[r * cols + c] = narrow<T>(d);
-                sum += d;
+    for_each_column_tile(cols, [=](i64 c) {
+        for (i64 part = blockIdx.y; part < parts; part += gridDim.y) {
+            const i64 end = smaller(rows, (part + 1) * share);
+            C sum = C(0);
+            if (c < cols) {
+                for (i64 r = part * share + threadIdx.y; r < end; r += TILE_ROWS) {
+                    const C d = times_slope(op, widen(dY[r * cols + c]), widen(Z[r * cols + c]));
+                    dX[r * cols + c] = narrow<T>(d);
+                    sum += d;
+                }
             }
+            sum = tile_sum(sum);
+            if (threadIdx.y == 0 && c < cols) partials[part * cols + c] = sum;
         }
-        sum = tile_sum(sum);
-        if (threadIdx.y == 0 && c < cols) partials[part * cols + c] = sum;
-    }
+    });
 }
 
 // The masks of W neighbouring elements: word i % 4 of block i / 4 of the stream.

@@ -124,6 +124,15 @@ THINC_HD double infinity<double>() {
 
 constexpr int TILE_ROWS = 8;
 
+// Calls each(c) with this thread's column of every tile, also where that is beyond the
+// last column: the threads of a block must all come to the barriers.
+template <typename Each>
+__device__ inline void for_each_column_tile(i64 cols, Each each) {
+    for (i64 tile = blockIdx.x; tile * WARP < cols; tile += gridDim.x) {
+        each(tile * WARP + threadIdx.x);
+    }
+}
+
 // Sum over the warps, of each column; all threads of the block call it and get the result.
 template <typename C>
 __device__ inline C tile_sum(C x) {

@@ -212,32 +212,34 @@ template <typename T>
 __global__ void column_partials(Compute<T>* partials, const T* X, i64 rows, i64 cols, i64 parts) {
     using C = Compute<T>;
     const i64 share = ceil_div(rows, parts);
-    const i64 c = (i64)blockIdx.x * WARP + threadIdx.x;
-    for (i64 part = blockIdx.y; part < parts; part += gridDim.y) {
-        const i64 end = smaller(rows, (part + 1) * share);
-        C sum = C(0);
-        if (c < cols) {
-            for (i64 r = part * share + threadIdx.y; r < end; r += TILE_ROWS) {
-                sum += widen(X[r * cols + c]);
+    for_each_column_tile(cols, [=](i64 c) {
+        for (i64 part = blockIdx.y; part < parts; part += gridDim.y) {
+            const i64 end = smaller(rows, (part + 1) * share);
+            C sum = C(0);
+            if (c < cols) {
+                for (i64 r = part * share + threadIdx.y; r < end; r += TILE_ROWS) {
+                    sum += widen(X[r * cols + c]);
+                }
             }
+            sum = tile_sum(sum);
+            if (threadIdx.y == 0 && c < cols) partials[part * cols + c] = sum;
         }
-        sum = tile_sum(sum);
-        if (threadIdx.y == 0 && c < cols) partials[part * cols + c] = sum;
-    }
+    });
 }
 
 template <typename T>
 __global__ void sum_partials(T* out, const Compute<T>* partials, i64 parts, i64 cols, i64 add) {
     using C = Compute<T>;
-    const i64 c = (i64)blockIdx.x * WARP + threadIdx.x;
-    C sum = C(0);
-    if (c < cols) {
-        for (i64 part = threadIdx.y; part < parts; part += TILE_ROWS) {
-            sum += partials[part * cols + c];
+    for_each_column_tile(cols, [=](i64 c) {
+        C sum = C(0);
+        if (c < cols) {
+            for (i64 part = threadIdx.y; part < parts; part += TILE_ROWS) {
+                sum += partials[part * cols + c];
+            }
         }
-    }
-    sum = tile_sum(sum);
-    if (threadIdx.y == 0 && c < cols) out[c] = narrow<T>(add ? widen(out[c]) + sum : sum);
+        sum = tile_sum(sum);
+        if (threadIdx.y == 0 && c < cols) out[c] = narrow<T>(add ? widen(out[c]) + sum : sum);
+    });
 }
 
 }  // namespace thinc
