@@ -359,9 +359,7 @@ def test_weights_of_other_dtypes_are_updated_too(dtype):
     backprop(ArgsKwargs(args=((Y,),), kwargs={"grad_tensors": torch.ones_like(Y)}))
     shim.finish_update(SGD(0.5, grad_clip=0))
     assert module.weight.dtype == x.dtype
-    assert_allclose(
-        module.weight.detach().float(), (before - 0.5).float(), rtol=0.01, atol=0.01
-    )
+    assert_allclose(module.weight.detach().float(), (before - 0.5).float(), rtol=0.01, atol=0.01)
     assert module.weight.grad.abs().max() == 0
 
 
@@ -462,7 +460,9 @@ def test_a_shim_can_be_pickled():
     shim = PyTorchShim(nn.Linear(2, 2), {"a": 1})
     loaded = pickle.loads(pickle.dumps(shim))
     assert_same_weights(loaded._model, weights_of(shim._model))
-    assert torch.equal(loaded.predict(arguments(floats(1, 2))), shim.predict(arguments(floats(1, 2))))
+    assert torch.equal(
+        loaded.predict(arguments(floats(1, 2))), shim.predict(arguments(floats(1, 2)))
+    )
 
 
 # ---- devices -------------------------------------------------------------------------------
@@ -551,7 +551,9 @@ def test_what_is_no_saved_shim_is_refused_in_words():
         whole[:-20]: "not a valid msgpack",
         pack_value([1]): "the data holds a list, expected a map of 'config' and 'state'",
         pack_value({"config": {}}): "no bytes under 'state', there are .'config'",
-        pack_value({"config": {}, "state": b"PK\x03\x04 no zip"}): "not weights saved by PyTorch|damaged",
+        pack_value(
+            {"config": {}, "state": b"PK\x03\x04 no zip"}
+        ): "not weights saved by PyTorch|damaged",
         pack_value({"config": {}, "state": b"nothing"}): "damaged|not weights",
     }
     for data, message in broken.items():

@@ -51,10 +51,10 @@ def sum_batches(batches: Sequence[Any]) -> Any:
 def sum_gradients(gradients: Sequence[Any]) -> Any:
     """Sum of the gradients that several layers return for one input.
 
-    Layers whose input has no gradient (strings, ids in a list) return [],
-    which counts as nothing.
+    Layers whose input has no gradient return [] (strings, ids in a list) or None (ids for
+    a model of another framework), which count as nothing.
     """
-    present = [d for d in gradients if not (isinstance(d, list) and not d)]
+    present = [d for d in gradients if d is not None and not (isinstance(d, list) and not d)]
     return sum_batches(present) if present else []
 
 

@@ -99,7 +99,9 @@ def run_converted(
 
     def backprop(dY: Any) -> Any:
         inner = conversion.enter_gradient(dY) if no_rows is None else no_rows
-        return conversion.leave_gradient(backprop_layer(inner), dY)
+        dX = backprop_layer(inner)
+        # None: a model of another framework, for integers.
+        return None if dX is None else conversion.leave_gradient(dX, dY)
 
     return conversion.leave(Y), backprop
 
