@@ -84,6 +84,9 @@ setup(
         [
             extension(KERNELS, [CPU / "dispatch.cpp"]),
             extension("thinc.backends.numpy_ops"),
+            extension("thinc.backends.cblas"),
+            extension("thinc.backends.linalg"),
+            extension("thinc.extra.search"),
         ],
         language_level=3,
         compiler_directives={

@@ -64,6 +64,9 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
                     const T* b, int64_t M, int64_t N, int64_t K) noexcept
         void affine_maxout(T* best, int32_t* which, const T* X, int64_t ldx, const T* W,
                            const T* b, int64_t M, int64_t O, int64_t pieces, int64_t K) noexcept
+        void axpy(int64_t N, T alpha, const T* X, int64_t x_stride, T* Y,
+                  int64_t y_stride) noexcept
+        void scale(int64_t N, T alpha, T* X, int64_t stride) noexcept
         void lstm_forward(T* H, T* C, T* gates, const T* Wh, const T* h0, const T* c0,
                           const int32_t* size_at_t, int64_t steps, int64_t width,
                           cbool backward) noexcept

@@ -25,6 +25,7 @@ from numpy cimport (
     npy_intp,
 )
 
+from .cblas cimport CBlas
 from .cpu_kernels cimport (
     IDENTITY,
     RELU,
@@ -379,6 +380,9 @@ class NumpyOps(Ops):
         return numpy.empty(shape, dtype=dtype)
 
     # ---- matrix products ----------------------------------------------------
+
+    def cblas(self):
+        return CBlas()
 
     def gemm(self, x, y, out=None, trans1=False, trans2=False):
         cdef ndarray a, b, c

@@ -49,5 +49,8 @@ class Ops(
         self.device_id = device_id
 
     def cblas(self) -> Any:
-        """The C functions behind the products of this backend, for Cython code."""
-        raise NotImplementedError(f"{type(self).__name__} has no cblas().")
+        """A new CBlas: the C functions behind the products of this backend, for Cython code.
+
+        Raises NotImplementedError if the backend has none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not provide C BLAS functions")

@@ -108,6 +108,12 @@ struct Kernels {
     void (*affine_maxout)(T* best, int32_t* which, const T* X, int64_t ldx, const T* W, const T* b,
                           int64_t M, int64_t O, int64_t pieces, int64_t K);
 
+    // ---- vectors (vectors.hpp) ---------------------------------------------
+    // Y[i * y_stride] += alpha * X[i * x_stride], 0 <= i < N; with alpha == 0 X is not read
+    void (*axpy)(int64_t N, T alpha, const T* X, int64_t x_stride, T* Y, int64_t y_stride);
+    // X[i * stride] *= alpha
+    void (*scale)(int64_t N, T alpha, T* X, int64_t stride);
+
     // ---- LSTM (lstm.hpp) ---------------------------------------------------
     // One layer, one direction. Gates are stored (N, 4 * width), in the order forget,
     // input, output, candidate, group by group. size_at_t as in Padded.

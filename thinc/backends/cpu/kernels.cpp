@@ -15,6 +15,7 @@
 #include "rows.hpp"
 #include "sequences.hpp"
 #include "tables.hpp"
+#include "vectors.hpp"
 
 #define THINC_STRING_OF(x) #x
 #define THINC_STRING(x) THINC_STRING_OF(x)
@@ -33,6 +34,7 @@ static void fill(Kernels<T>& kernels) {
     fill_tables(kernels);
     fill_gemm(kernels);
     fill_lstm(kernels);
+    fill_vectors(kernels);
 }
 
 static KernelTable make_table() {
