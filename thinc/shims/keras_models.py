@@ -20,7 +20,7 @@ def clone_keras_model(model: Any) -> Any:
     except Exception as error:  # whatever the constructors of the layers raise
         raise ValueError(
             f"The Keras model {model.name!r} ({type(model).__name__}) cannot be built a second "
-            f"time: {error}. Decorate its class with keras_subclass, or give it (and its layers) "
+            f"time: {_first_line(error)} Decorate its class with keras_subclass, or give it (and its layers) "
             "a get_config that returns the arguments of the constructor."
         ) from error
     # Beyond the weights there are the states of random generators.
@@ -34,6 +34,12 @@ def clone_keras_model(model: Any) -> Any:
     for variable, twin in zip(ours, theirs, strict=True):
         twin.assign(variable)
     return clone
+
+
+def _first_line(error: Exception) -> str:
+    """Keras's messages may go on for pages."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."
 
 
 def _rebuild(model: Any) -> Any:
@@ -101,7 +107,9 @@ def make_keras_model(factory: Any) -> Any:
     try:
         return maybe_handshake_model(keras_model_fns.get(name)(*args, **kwargs))
     except Exception as error:  # whatever the registered function raises
-        raise DeserializationError(f"the model {name!r} cannot be made: {error}") from error
+        raise DeserializationError(
+            f"the model {name!r} cannot be made: {_first_line(error)}"
+        ) from error
 
 
 def maybe_handshake_model(keras_model: Any) -> Any:

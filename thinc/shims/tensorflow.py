@@ -250,7 +250,7 @@ class TensorFlowShim(Shim):
         Raises ValueError if the model has no weights yet.
         """
         model = self._model
-        if not model.weights and not model.built:
+        if not _has_weights(model):
             raise ValueError(_NO_WEIGHTS.format(model.name))
         factory = None
         if getattr(model, "catalogue_name", None) is not None:
@@ -272,7 +272,7 @@ class TensorFlowShim(Shim):
         model = self._model
         if model is None:
             model = make_keras_model(factory)
-        if not model.weights and not model.built:
+        if not _has_weights(model):
             raise DeserializationError(_NO_WEIGHTS.format(model.name))
         expected = [
             Expected(f"{i}.{v.name}", tuple(v.shape), v.numpy().dtype)
@@ -297,6 +297,13 @@ _NO_WEIGHTS = (
     "The Keras model {!r} has no weights yet: give it an Input layer, or call initialize(X) on "
     "the Model around it, before you save or load it."
 )
+
+
+def _has_weights(model: Any) -> bool:
+    """Whether the model is built; one of a decorated class then is."""
+    if not model.built and getattr(model, "catalogue_name", None) is not None:
+        maybe_handshake_model(model)
+    return model.built or bool(model.weights)
 
 
 def _parse(data: Any) -> Tuple[Optional[Dict], Any, List]:
