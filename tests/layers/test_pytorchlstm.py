@@ -122,12 +122,12 @@ def test_wrong_arguments(arguments, error, message):
 
 
 def test_wrong_input():
-    with pytest.raises(ValueError, match=r"pytorch \(layers\[0\].*input width 2 does not match nI=3"):
+    with pytest.raises(ValueError, match=r"pytorch \(layers\[0\].* width 2 does not match nI=3"):
         PyTorchLSTM(4, 3).predict(sequences(2, width=2))
 
 
 def test_it_is_the_same_function_as_the_native_lstm():
-    """Same equations, so the weights can be carried over: gates f, i, o, c here, i, f, g, o there."""
+    """The weights can be carried over: gates f, i, o, c in one, i, f, c, o in the other."""
     torch.manual_seed(0)
     wrapped = PyTorchLSTM(4, 3)
     native = LSTM(4, 3).initialize()

@@ -241,7 +241,8 @@ def test_integers_beside_floats():
 
 def test_layers_without_an_input_gradient_fit_into_combinators():
     ids = numpy.array([1, 0, 2])
-    side_by_side = concatenate(PyTorchWrapper(nn.Embedding(3, 2)), PyTorchWrapper(nn.Embedding(3, 4)))
+    embeddings = [PyTorchWrapper(nn.Embedding(3, width)) for width in (2, 4)]
+    side_by_side = concatenate(*embeddings)
     Y, backprop = side_by_side.begin_update(ids)
     backprop(Y)
     assert side_by_side.layers[0].shims[0]._model.weight.grad is not None
