@@ -3,10 +3,11 @@
 from itertools import chain
 from typing import Any, Generic, List, Optional, Sequence, Tuple, TypeVar, Union
 
+from .backends.device_facts import gpu_checks, limits_of
 from .loss_targets import WHO, Label, LabelReader, target_and_mask
 from .registration import registry
 from .types import Floats2d, Ints1d
-from .util import get_array_module
+from .util import get_array_module, is_cupy_array
 
 __all__ = [
     "SequenceCategoricalCrossentropy",
@@ -116,6 +117,8 @@ class CategoricalCrossentropy(Loss[Floats2d, CategoricalTruths, Floats2d, float]
         Raises ValueError if the shapes do not match, if a guess or a target is outside
         [0, 1], for a negative label, and for names without `names`; IndexError for a label
         of K or more; KeyError for an unknown name; TypeError for truths of another kind.
+        On a GPU, values that only the device knows are not looked at, since the host would
+        wait (see set_gpu_checks); the gradient of a row with such a wrong label is NaN.
         """
         gradient = self._difference(guesses, truths)
         if self.normalize and len(guesses):
@@ -145,6 +148,10 @@ class CategoricalCrossentropy(Loss[Floats2d, CategoricalTruths, Floats2d, float]
 
 
 def _is_outside_unit_interval(X: Any) -> bool:
+    if is_cupy_array(X) and gpu_checks() is not True:
+        # To look would make the host wait for the device.
+        limits = limits_of(X)
+        return limits is not None and (limits[0] < 0 or limits[1] > 1)
     if not X.size or (X.min() >= 0 and X.max() <= 1):
         return False
     # The rest is slower, but NaN is not outside.

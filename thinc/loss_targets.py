@@ -6,7 +6,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy
 
-from .util import get_array_module, to_categorical
+from .backends.device_facts import gpu_checks, limits_of, remember, remember_upload
+from .util import _check_smoothing, get_array_module, to_categorical
 
 WHO = "Cannot calculate CategoricalCrossentropy loss"
 
@@ -65,7 +66,11 @@ class LabelReader(NamedTuple):
             return Labels(classes)
         missing = classes == self.missing_value
         # A missing label need not be a class.
-        return Labels(get_array_module(classes).where(missing, 0, classes), missing)
+        known = get_array_module(classes).where(missing, 0, classes)
+        limits = limits_of(classes)
+        if limits is not None and 0 <= min(limits):
+            remember(known, limits=(0, limits[1]))
+        return Labels(known, missing)
 
     def _from_ints(self, truths: Sequence, xp: Any) -> Labels:
         try:
@@ -77,7 +82,9 @@ class LabelReader(NamedTuple):
         if None in truths:
             unknown = numpy.array([item is None for item in truths])
             missing = unknown if missing is None else missing | unknown
-        return Labels(xp.asarray(labels.classes), None if missing is None else xp.asarray(missing))
+        return Labels(
+            _sent(labels.classes, xp), None if missing is None else xp.asarray(missing)
+        )
 
     def _from_names(self, truths: Sequence, xp: Any) -> Labels:
         if not self.class_of:
@@ -100,10 +107,15 @@ class LabelReader(NamedTuple):
             negative.append(is_negative)
             classes.append(0 if is_missing else self.class_of[item])
         return Labels(
-            xp.asarray(classes, dtype="int64"),
+            _sent(numpy.array(classes, dtype="int64"), xp),
             xp.asarray(missing) if any(missing) else None,
             xp.asarray(negative) if any(negative) else None,
         )
+
+
+def _sent(classes: Any, xp: Any) -> Any:
+    """Labels from the host as an array of xp, which knows their limits."""
+    return classes if xp is numpy else remember_upload(xp.asarray(classes), classes)
 
 
 def _position(item: Any) -> int:
@@ -140,7 +152,7 @@ def target_and_mask(
 
 def _from_labels(labels: Labels, K: int, smoothing: float, xp: Any) -> Tuple[Any, Any]:
     classes, missing, negative = labels
-    T = to_categorical(classes, n_classes=K, label_smoothing=smoothing)
+    T = _one_hot(classes, K, smoothing, xp)
     known = None if missing is None else ~missing[:, None]
     if negative is not None:
         is_class = classes[:, None] == xp.arange(K)
@@ -148,3 +160,20 @@ def _from_labels(labels: Labels, K: int, smoothing: float, xp: Any) -> Tuple[Any
         seen = ~negative[:, None] | is_class
         known = seen if known is None else known & seen
     return T, known
+
+
+def _one_hot(classes: Any, K: int, smoothing: float, xp: Any) -> Any:
+    """to_categorical, but labels that only a GPU knows are not looked at: NaN if wrong."""
+    limits = None if xp is numpy else limits_of(classes)
+    is_known = limits is not None and limits[0] >= 0 and limits[1] < K
+    if xp is numpy or not classes.size or (gpu_checks() is True and not is_known):
+        return to_categorical(classes, n_classes=K, label_smoothing=smoothing)
+    if limits is not None and not is_known:
+        # The message is that of the CPU.
+        lowest_and_highest: Any = numpy.array(limits, dtype="int64")
+        to_categorical(lowest_and_highest, n_classes=K, label_smoothing=smoothing)
+    _check_smoothing(smoothing, K, classes.size)
+    others = xp.float32(smoothing / (K - 1) if smoothing else 0.0)
+    column = classes[:, None]
+    T = xp.where(column == xp.arange(K), xp.float32(1.0 - smoothing), others)
+    return T if is_known else xp.where((column >= 0) & (column < K), T, xp.float32(numpy.nan))

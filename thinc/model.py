@@ -366,20 +366,31 @@ class Model(Generic[InT, OutT]):
         optimizer: called as `optimizer((node.id, name), param, grad)`, returns the new
             parameter and the new gradient. Of the latter nothing is kept: the stored
             gradient is zeroed, here, unless the optimizer has a true attribute
-            `zeroes_gradients`, which promises that it has done it in place.
+            `zeroes_gradients`, which promises that it has done it in place. Parameters on
+            a GPU are given to its method `update_many`, if it has one, all at once.
         """
         nodes = list(self.walk())
         for node in nodes:
             for shim in node.shims:
                 shim.finish_update(optimizer)
         already_zero = getattr(optimizer, "zeroes_gradients", False)
+        update_many = getattr(optimizer, "update_many", None) if already_zero else None
+        on_gpu = []
         for node in nodes:
             for name in node.grad_names:
                 grad = node.get_grad(name)
+                if update_many is not None and node.ops.name == "cupy":
+                    on_gpu.append((node, name, node.get_param(name), grad))
+                    continue
                 param, _ = optimizer((node.id, name), node.get_param(name), grad)  # type: ignore
                 node.set_param(name, param)
                 if not already_zero:
                     _zero_grad(node, name, grad)
+        if on_gpu and update_many is not None:
+            update_many([((node.id, name), param, grad) for node, name, param, grad in on_gpu])
+            for node, name, param, _ in on_gpu:
+                if node._params.proxy is not None:
+                    node.set_param(name, param)
 
     @contextmanager
     def use_params(self, params: Dict[Tuple[int, str], Any]) -> Iterator[None]:
@@ -503,7 +514,7 @@ class Model(Generic[InT, OutT]):
 
         device = cupy.cuda.device.Device(gpu_id)
         with device:
-            self._to_ops(CupyOps())
+            self._to_ops(CupyOps(device_id=gpu_id))
         return device
 
     def to_cpu(self) -> None:

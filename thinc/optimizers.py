@@ -3,13 +3,25 @@
 import functools
 import math
 from collections import defaultdict
-from typing import Any, Callable, DefaultDict, Dict, List, Literal, Optional, Tuple, TypeVar
+from typing import (
+    Any,
+    Callable,
+    DefaultDict,
+    Dict,
+    List,
+    Literal,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import numpy
 
 from . import compat
 from .backends import get_array_ops, get_ops
 from .backends.ops import Ops
+from .backends.ops_training import ParameterStep, clip_scale, momentum_step
 from .hyperparameters import Hyperparameter, HyperparameterSource
 from .hyperparameters import wrap_items as _wrap_generator  # noqa: F401  thinc 9's name
 from .registration import registry
@@ -330,6 +342,9 @@ class Optimizer:
             self._evaluate(key)
         rate, b1, b2, eps, l2, clip = self._numbers
         ops = _ops_by_type.get(type(weights)) or _find_ops(weights)
+        if ops.xp is not numpy:
+            self._update_on_device([(key, weights, gradient)], lr_scale)
+            return weights, gradient
         moments = self._moments(ops, key, weights) if b2 or self.use_radam else None
         averages = None if self.averages is None else self._average(ops, key, weights)
         t = self.nr_update[key] = self.nr_update[key] + 1
@@ -341,7 +356,7 @@ class Optimizer:
         elif l2:
             around["l2"] = l2
         if clip:
-            _clip(ops, weights, gradient, clip, around)
+            clip_scale(ops, weights, gradient, clip, around)
         # float32 averages of other weights are no part of the fused kernels.
         fused = averages is not None and averages.dtype == weights.dtype
         if fused:
@@ -361,6 +376,84 @@ class Optimizer:
             ops.update_averages(averages, weights, t)
         # After a step with moments thinc 8 returns another view of the memory, so do we.
         return (weights if moments is None else weights.view()), gradient
+
+    def update_many(self, parameters: Sequence[Tuple[KeyT, FloatsXd, FloatsXd]]) -> None:
+        """Update several parameters, (key, weights, gradient) each, as by as many calls.
+
+        On a GPU all of them take one launch, or three with grad_clip. Raises what a call
+        raises; of those on the GPU then none is updated.
+        """
+        on_device = []
+        for key, weights, gradient in parameters:
+            if type(weights) is numpy.ndarray:
+                self(key, weights, gradient)
+            else:
+                on_device.append((key, weights, gradient))
+        if on_device:
+            self._update_on_device(on_device, 1.0)
+
+    def _update_on_device(
+        self, parameters: Sequence[Tuple[KeyT, FloatsXd, FloatsXd]], lr_scale: float
+    ) -> None:
+        """What __call__ does, of parameters that the host does not look at."""
+        found = []
+        for key, weights, gradient in parameters:
+            if weights.shape != gradient.shape:
+                raise ValueError(
+                    f"Optimizer: arrays have incompatible shapes: weights {weights.shape}, "
+                    f"gradient {gradient.shape}."
+                )
+            if not weights.size:
+                continue
+            if self._live:
+                self._evaluate(key)
+            ops = _ops_by_type.get(type(weights)) or _find_ops(weights)
+            moments = None
+            if self._numbers[2] or self.use_radam:
+                moments = self._moments(ops, key, weights)
+            averages = None if self.averages is None else self._average(ops, key, weights)
+            found.append((ops, key, weights, gradient, moments, averages, tuple(self._numbers)))
+
+        # What is the same for all parameters of a launch, and the parameters.
+        launches: Dict[Tuple, Tuple[Ops, List[ParameterStep]]] = {}
+        late_averages = []
+        for ops, key, weights, gradient, moments, averages, numbers in found:
+            rate, b1, b2, eps, l2, clip = numbers
+            t = self.nr_update[key] = self.nr_update[key] + 1
+            rate *= lr_scale
+            decay = rate * l2 if l2 and self.L2_is_weight_decay else 0.0
+            use_variance = True
+            if self.use_radam:
+                use_variance, factor = _rectification(t, b1, b2)
+                rate *= factor
+            elif moments is not None:
+                rate *= math.sqrt(1.0 - b2**t) / (1.0 - b1**t)
+            ema_rate = 1.0 - min((1.0 + t) / (10.0 + t), 0.9999)
+            if averages is not None and not _are_averages_fused(ops, averages, weights):
+                late_averages.append((ops, averages, weights, t))
+                averages = None
+            kind = (id(ops), moments is None, b1, b2, eps, clip)
+            launches.setdefault(kind, (ops, []))[1].append(
+                ParameterStep(
+                    weights,
+                    gradient,
+                    None if moments is None else moments[0],
+                    None if moments is None else moments[1],
+                    averages,
+                    rate,
+                    l2=0.0 if decay else l2 * (not self.L2_is_weight_decay),
+                    decay=decay,
+                    ema_rate=ema_rate,
+                    use_variance=use_variance,
+                )
+            )
+        for (_, is_sgd, b1, b2, eps, clip), (ops, steps) in launches.items():
+            if is_sgd:
+                ops.sgd_steps(steps, clip=clip)
+            else:
+                ops.adam_steps(steps, beta1=b1, beta2=b2, eps=eps, clip=clip)
+        for ops, averages, weights, t in late_averages:
+            ops.update_averages(averages, weights, t)
 
     def _moments(self, ops: Ops, key: KeyT, weights: FloatsXd) -> Tuple[FloatsXd, FloatsXd]:
         if key not in self.mom1:
@@ -389,34 +482,17 @@ class Optimizer:
         return average
 
 
+def _are_averages_fused(ops: Ops, averages: FloatsXd, weights: FloatsXd) -> bool:
+    """Whether the backend's step updates the float32 averages of these weights as well."""
+    return averages.dtype == weights.dtype or ops.name == "cupy"
+
+
 # One Ops serves all arrays of a type.
 _ops_by_type: Dict[type, Ops] = {}
 
 
 def _find_ops(array: FloatsXd) -> Ops:
     return _ops_by_type.setdefault(type(array), get_array_ops(array))
-
-
-def _clip(
-    ops: Ops, weights: FloatsXd, gradient: FloatsXd, threshold: float, around: Dict[str, Any]
-) -> None:
-    """Set gradient_scale, and scale l2, so that the norm of their sum is at most threshold.
-
-    As the norm of NaN is not above the threshold, such a gradient is not scaled.
-    """
-    l2 = around.get("l2")
-    norm = ops.norm(gradient if l2 is None else gradient + l2 * weights)
-    if ops.xp is numpy:
-        if norm < threshold or norm != norm:
-            return
-        scale: Any = threshold / norm
-    else:
-        # On a GPU a comparison in Python would wait for the device.
-        xp: Any = ops.xp
-        scale = xp.where(norm >= threshold, threshold / norm, 1.0).astype(gradient.dtype)
-    around["gradient_scale"] = scale
-    if l2 is not None:
-        around["l2"] = scale * l2
 
 
 # ---- RAdam --------------------------------------------------------------------------
@@ -464,13 +540,4 @@ def _radam_step(
             **around,
         )
         return
-    # The moments by a step of size zero, then the step, then what follows a step. An eps
-    # of 1, because zero times 0 / 0 is not zero.
-    before = {name: around[name] for name in ("gradient_scale", "l2") if name in around}
-    after = {name: value for name, value in around.items() if name not in before}
-    ops.adam_step(
-        weights, gradient, *moments, learn_rate=0.0, beta1=b1, beta2=b2, eps=1.0, **before
-    )
-    weights -= (rate * factor) * moments[0].reshape(weights.shape)
-    if after:
-        ops.sgd_step(weights, gradient, learn_rate=0.0, **after)
+    momentum_step(ops, weights, gradient, *moments, rate * factor, b1, b2, around)

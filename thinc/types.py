@@ -298,7 +298,8 @@ class Ragged:
         if isinstance(index, tuple):
             raise IndexError("Ragged arrays do not support 2d indexing.")
         selected = _selected_items(index, len(self))
-        offsets = _host(self._get_starts_ends())
+        # On the host, which often knows the lengths of what is on a GPU.
+        offsets = numpy.concatenate([[0], numpy.cumsum(_host(self.lengths), dtype="int64")])
         xp = get_array_module(self.data)
         if isinstance(selected, slice):
             rows: Any = slice(int(offsets[selected.start]), int(offsets[selected.stop]))
@@ -421,7 +422,12 @@ def _selected_items(index: Any, length: int) -> Any:
 
 def _host(array: Any) -> Any:
     """A cupy array as a numpy array, everything else as it is."""
-    return array if get_array_module(array) is numpy else array.get()
+    if get_array_module(array) is numpy:
+        return array
+    from .backends.device_facts import facts_of
+
+    known = facts_of(array).host
+    return array.get() if known is None else known
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from on_device import DEVICE, FAKE
 
 from thinc.backends import NumpyOps, Ops, cpu_kernels
 
-BACKENDS = [Ops(), NumpyOps()]
+BACKENDS = [Ops(), NumpyOps(), FAKE, *DEVICE]
 every_backend = pytest.mark.parametrize("ops", BACKENDS, ids=lambda ops: ops.name)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -158,9 +159,10 @@ def test_backends_agree(dtype, depth, dirs, nI, nO, size_at_t, seed):
         results.append((Y, dX, d_params))
     # float32: chaotic at most in the tenth step, with weights of this size.
     tolerance = 1e-3 if dtype == "float32" else 1e-11
-    for generic, compiled in zip(*results, strict=True):
+    for generic, *others in zip(*results, strict=True):
         largest = max(1.0, abs(generic).max(initial=0))
-        assert_allclose(compiled, generic, rtol=tolerance, atol=tolerance * largest)
+        for compiled in others:
+            assert_allclose(compiled, generic, rtol=tolerance, atol=tolerance * largest)
 
 
 @every_backend

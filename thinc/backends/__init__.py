@@ -3,10 +3,13 @@
 from .allocators import (
     context_pools,
     set_gpu_allocator,
+    use_cupy_for_gpu_memory,
     use_pytorch_for_gpu_memory,
     use_tensorflow_for_gpu_memory,
 )
 from .cupy_ops import CupyOps
+from .determinism import is_deterministic, set_deterministic
+from .device_facts import set_gpu_checks
 from .mps_ops import MPSOps
 from .numpy_ops import NumpyOps
 from .ops import Ops
@@ -44,12 +47,16 @@ __all__ = [
     "get_ops",
     "gpu_is_available",
     "has_cupy",
+    "is_deterministic",
     "prefer_gpu",
     "require_cpu",
     "require_gpu",
     "set_active_gpu",
     "set_current_ops",
+    "set_deterministic",
     "set_gpu_allocator",
+    "set_gpu_checks",
+    "use_cupy_for_gpu_memory",
     "use_ops",
     "use_pytorch_for_gpu_memory",
     "use_tensorflow_for_gpu_memory",

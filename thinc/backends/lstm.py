@@ -268,8 +268,7 @@ def _as_floats(ops, *arrays) -> List[Any]:
 
 def _checked_sizes(ops, size_at_t, X: Floats2d) -> numpy.ndarray:
     """size_at_t on the host, as int32: Python loops over it."""
-    on_device = hasattr(size_at_t, "get")
-    sizes = ops.to_numpy(size_at_t) if on_device else numpy.asarray(size_at_t)
+    sizes = numpy.asarray(ops._on_host(size_at_t))
     if sizes.ndim != 1 or (sizes.size and sizes.dtype.kind not in "iu"):
         raise ValueError(
             f"lstm: size_at_t must be integers (steps,), got {sizes.dtype} of shape {sizes.shape}."

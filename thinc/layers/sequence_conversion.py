@@ -50,8 +50,8 @@ def padded_maker(ops: Ops, like: Padded) -> Callable[[Any], Padded]:
     size_at_t, lengths, indices = like.size_at_t, like.lengths, like.indices
 
     def pad(Xs: Any) -> Padded:
-        ordered = [Xs[i] for i in ops.to_numpy(indices).tolist()]
-        if not ordered or [len(x) for x in ordered] != ops.to_numpy(lengths).tolist():
+        ordered = [Xs[i] for i in ops._on_host(indices).tolist()]
+        if not ordered or [len(x) for x in ordered] != ops._on_host(lengths).tolist():
             return ops.list2padded(Xs)
         batch_first = ops.insert_into((len(ordered), n_steps, *ordered[0].shape[1:]), ordered)
         data: Any = ops.as_contig(ops.xp.swapaxes(batch_first, 0, 1))
@@ -367,9 +367,9 @@ class ArrayAsPadded(Conversion):
             raise IndexError(f"expected an array of shape (time, batch, ...), got {X.shape}")
         time, batch = X.shape[:2]
         self.order = (
-            ops.xp.full((time,), batch, dtype="int32"),
-            ops.xp.full((batch,), time, dtype="int32"),
-            ops.xp.arange(batch),
+            ops.asarray(numpy.full((time,), batch, dtype="int32")),
+            ops.asarray(numpy.full((batch,), time, dtype="int32")),
+            ops.asarray(numpy.arange(batch)),
         )
 
     def enter(self, X):

@@ -1,0 +1,26 @@
+"""What operations have to know while a CUDA graph is captured.
+
+A captured graph repeats the same kernels with the same arguments. What has to differ from
+one launch to the next is read from the device's memory.
+"""
+
+import contextlib
+from contextvars import ContextVar
+from typing import Any, Iterator
+
+_dropout_step: ContextVar[Any] = ContextVar("dropout_step", default=None)
+
+
+def dropout_step() -> Any:
+    """An int64[1] on the device that kernels add to their random stream, or None."""
+    return _dropout_step.get()
+
+
+@contextlib.contextmanager
+def counting_dropout(step: Any) -> Iterator[None]:
+    """Inside the block, random streams are counted on by `step`, an int64[1] on the device."""
+    token = _dropout_step.set(step)
+    try:
+        yield
+    finally:
+        _dropout_step.reset(token)
