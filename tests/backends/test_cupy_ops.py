@@ -15,7 +15,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from thinc import compat
 from thinc.api import set_deterministic, set_gpu_checks
-from thinc.backends import CupyOps, NumpyOps, Ops, device_facts
+from thinc.backends import (
+    CupyOps,
+    NumpyOps,
+    Ops,
+    cuda_kernels,
+    cuda_launch,
+    cupy_arrays,
+    device_facts,
+)
 from thinc.backends.device_facts import facts_of, limits_of, without_checks
 from thinc.backends.ops_training import ParameterStep
 from thinc.types import Ragged
@@ -255,6 +263,15 @@ def test_kernels_take_arrays_of_any_layout(ops, dtype):
         assert found.dtype == dtype
         assert getattr(ops, name)(strided, inplace=True) is strided
         assert_allclose(strided.get(), expected, rtol=1e-2 if dtype == "float16" else 1e-5)
+
+
+def test_the_kernels_take_the_dtypes_that_we_think(ops):
+    assert set(cupy_arrays.ACCUMULATORS) == set(cuda_kernels.STORAGE)
+    for dtype, sums in cupy_arrays.ACCUMULATORS.items():
+        assert cuda_launch.compute_dtype(dtype) == sums
+    assert set(cupy_arrays.INDEX_DTYPES) == set(cuda_kernels.INDICES)
+    assert cupy_arrays.NR_PARAMS == cuda_kernels.NR_PARAMS
+    assert cupy_arrays.padded_params((2,)) == (2.0, 0.0, 0.0, 0.0)
 
 
 def test_other_dtypes_are_for_the_generic_code(ops):

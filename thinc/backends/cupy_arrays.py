@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, Optional, Sequence, Tuple
 
-import numpy
+# Said here again, and not taken from cuda_kernels.STORAGE, INDICES and NR_PARAMS, because
+# these are only imported when the first kernel is launched. A test compares them.
+# dtypes of arrays of floats that kernels take -> the dtype that sums of them are kept in.
+ACCUMULATORS = {
+    "float16": "float32",
+    "bfloat16": "float32",
+    "float32": "float32",
+    "float64": "float64",
+}
+INDEX_DTYPES = ("int32", "uint32", "int64", "uint64")
+NR_PARAMS = 4
 
-from . import cuda_launch
-from .cuda_kernels import NR_PARAMS, STORAGE
 
-# The dtypes that arrays of floats may have for a kernel; sums are kept in the other column.
-ACCUMULATORS = {dtype: "float64" if dtype == "float64" else "float32" for dtype in STORAGE}
-INT32 = numpy.dtype("int32")
+@functools.lru_cache(maxsize=None)
+def _launcher() -> Callable[..., None]:
+    from .cuda_launch import launch
+
+    return launch
 
 
 def launch(kernel: str, types: Any, *arguments: Any) -> None:
     """Start a kernel of cuda_kernels.KERNELS: see there for its arguments."""
-    cuda_launch.launch(kernel, types, *arguments)
+    _launcher()(kernel, types, *arguments)
 
 
 def kernel_dtype(*arrays: Any) -> Optional[str]:
     """The name of the dtype that all arrays have, if there are kernels for it."""
     dtype = arrays[0].dtype
     name = dtype.name
-    if name not in STORAGE:
+    if name not in ACCUMULATORS:
         return None
     for array in arrays[1:]:
         if array.dtype != dtype:

@@ -7,7 +7,6 @@ from typing import Any, Sequence, Tuple
 import numpy
 
 from ..types import Padded
-from .cuda_launch import copy_unit
 from .cupy_arrays import contiguous, launch
 from .device_facts import remember_upload
 
@@ -59,6 +58,8 @@ class LayoutKernels:
 
     def _side_by_side(self, seqs: Sequence[Any], nr_seq: int, longest: int, time_first: bool):
         """Sequences of one dtype and trailing shape, zeros after each."""
+        from .cuda_launch import copy_unit
+
         xp, first = self.xp, seqs[0]
         trailing = first.shape[1:]
         shape = (longest, nr_seq) if time_first else (nr_seq, longest)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cuda_kernels import INDICES
-from .cupy_arrays import contiguous, kernel_dtype, launch
+from .cupy_arrays import INDEX_DTYPES, contiguous, kernel_dtype, launch
 from .determinism import is_deterministic
 from .device_facts import limits_of, remember
 from .ops_tables import _LOW_32_BITS, HASH_WORDS, as_uint64
@@ -95,7 +94,7 @@ class TableKernels:
         return self.xp.where(indices < 0, indices + indices.dtype.type(nr_row), indices)
 
     def _usable_indices(self, indices):
-        if indices.dtype.name not in INDICES:
+        if indices.dtype.name not in INDEX_DTYPES:
             indices = indices.astype("int32")
         return contiguous(self.xp, indices)
 

@@ -7,7 +7,6 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy
 
 from .cuda_geometry import parts_of
-from .cuda_launch import parameter_table
 from .cupy_arrays import ACCUMULATORS, contiguous, kernel_dtype, launch, write_result
 from .ops_training import ParameterStep
 
@@ -164,6 +163,8 @@ class TrainingKernels:
         )
         known = self._tables.get(parameters)
         if known is None:
+            from .cuda_launch import parameter_table
+
             if len(self._tables) >= MOST_TABLES:
                 self._tables.clear()
             table, chunks = parameter_table(parameters)
