@@ -20,8 +20,8 @@ def clone_keras_model(model: Any) -> Any:
     except Exception as error:  # whatever the constructors of the layers raise
         raise ValueError(
             f"The Keras model {model.name!r} ({type(model).__name__}) cannot be built a second "
-            f"time: {_first_line(error)} Decorate its class with keras_subclass, or give it (and its layers) "
-            "a get_config that returns the arguments of the constructor."
+            f"time: {_first_line(error)} Decorate its class with keras_subclass, or give it (and "
+            "its layers) a get_config that returns the arguments of the constructor."
         ) from error
     # Beyond the weights there are the states of random generators.
     names = "variables" if len(model.variables) == len(clone.variables) else "weights"
