@@ -6,7 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy
 
-from .backends.device_facts import gpu_checks, limits_of, remember, remember_upload
+from .backends.device_facts import facts_of, gpu_checks, limits_of, remember_upload
 from .util import _check_smoothing, get_array_module, to_categorical
 
 WHO = "Cannot calculate CategoricalCrossentropy loss"
@@ -64,13 +64,15 @@ class LabelReader(NamedTuple):
     def _from_array(self, classes: Any) -> Labels:
         if not _is_int(self.missing_value):
             return Labels(classes)
+        xp = get_array_module(classes)
+        host = None if xp is numpy else facts_of(classes).host
+        if host is not None:
+            # What the host knows is better said there.
+            labels = self._from_array(host)
+            return Labels(_sent(labels.classes, xp), xp.asarray(labels.missing))
         missing = classes == self.missing_value
         # A missing label need not be a class.
-        known = get_array_module(classes).where(missing, 0, classes)
-        limits = limits_of(classes)
-        if limits is not None and 0 <= min(limits):
-            remember(known, limits=(0, limits[1]))
-        return Labels(known, missing)
+        return Labels(xp.where(missing, 0, classes), missing)
 
     def _from_ints(self, truths: Sequence, xp: Any) -> Labels:
         try:

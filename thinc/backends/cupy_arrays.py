@@ -18,7 +18,7 @@ INDEX_DTYPES = ("int32", "uint32", "int64", "uint64")
 NR_PARAMS = 4
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _launcher() -> Callable[..., None]:
     from .cuda_launch import launch
 

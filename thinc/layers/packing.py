@@ -2,6 +2,8 @@
 
 from typing import Any, Callable, Tuple
 
+import numpy
+
 from ..model import Model
 from ..types import Floats2d, Floats3d, Padded
 from .containers import padded_like
@@ -16,7 +18,6 @@ class Packing:
     """
 
     def __init__(self, ops: Any, Xp: Padded):
-        xp = ops.xp
         self.steps, self.batch = Xp.data.shape[:2]
         sizes = Xp.size_at_t
         if sizes.shape != (self.steps,) or Xp.lengths.shape != (self.batch,):
@@ -25,14 +26,15 @@ class Packing:
                 f"({self.batch},), as data of shape {Xp.data.shape} has steps and sequences, "
                 f"got {sizes.shape} and {Xp.lengths.shape}"
             )
-        real = xp.arange(self.batch) < sizes.reshape((-1, 1))
-        self.rows = xp.flatnonzero(real)
-        self.size = self.rows.shape[0]
-        if int(Xp.lengths.sum()) != self.size:
-            raise ValueError(
-                f"lengths sum to {int(Xp.lengths.sum())}, but size_at_t to {self.size}"
-            )
+        # On the host, which knows the sizes of what is on a GPU, too.
+        real = numpy.arange(self.batch) < ops._on_host(sizes).reshape((-1, 1))
+        rows = numpy.flatnonzero(real)
+        self.size = rows.shape[0]
+        total = int(ops._on_host(Xp.lengths).sum())
+        if total != self.size:
+            raise ValueError(f"lengths sum to {total}, but size_at_t to {self.size}")
         self.is_full = self.size == self.steps * self.batch
+        self.rows = None if self.is_full else ops.asarray(rows)
         self.ops = ops
 
     def pack(self, data: Any) -> Any:

@@ -125,4 +125,4 @@ def _checked(ops, X: Any, W: Floats1d) -> Tuple[Any, Any, Any]:
         raise ValueError(f"expected integer keys, got {describe(keys)}")
     if lengths.size and lengths.dtype.kind not in "iu":
         raise ValueError(f"expected integer lengths, got {describe(lengths)}")
-    return keys.astype("uint64"), values.astype(W.dtype), lengths.astype("int32")
+    return keys.astype("uint64"), values.astype(W.dtype), ops.asarray1i(lengths)
