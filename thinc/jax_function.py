@@ -1,13 +1,14 @@
 """A Model as a pure JAX function of its parameters and its input."""
 
 import threading
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from contextlib import contextmanager, nullcontext
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy
 
 from . import compat
 from .interop import assert_jax_installed, to_numpy
-from .model import Model
+from .model import Model, set_dropout_rate
 from .node_paths import parameter_names
 from .types import Padded, Ragged
 
@@ -27,7 +28,8 @@ def as_jax_function(model: Model) -> Tuple[Callable[..., Any], Dict[str, Any]]:
     rng: None to predict, that is without dropout; or a jax.random key, for training: the
         same key gives the same dropout, in the forward and in the backward pass.
 
-    The gradients are those of the model's backprop: of layers that take a loss's gradient
+    The gradients are those of the model's backprop. Of a parameter that gets none from it
+    they are zero, of layers that take a loss's gradient
     with respect to something else than their output (Softmax, Sigmoid) they are as
     meaningful as in thinc. The backward pass runs the forward pass again. How the output's
     shapes follow from the input's is found out by running the model on zeros of the input's
@@ -159,8 +161,10 @@ class _JaxFunction:
         jax = compat.jax
         with self._lock:
             self._set_params(params)
-            with _Seeded(seed):
-                Y, backprop = self.model(self._to_host(X), is_train=seed is not None)
+            # Layers may remember what backprop needs in training only: to differentiate a
+            # prediction, train without dropout.
+            with _Seeded(seed), nullcontext() if seed is not None else _no_dropout(self.model):
+                Y, backprop = self.model.begin_update(self._to_host(X))
             dX = backprop(self._gradient(Y, dY))
             names = parameter_names(self.model)
             grads = {name: node.maybe_get_grad(param) for name, (node, param) in names.items()}
@@ -197,6 +201,19 @@ class _JaxFunction:
                 for y, dy in zip(leaves, grads, strict=True)
             ],
         )
+
+
+@contextmanager
+def _no_dropout(model: Model) -> Iterator[None]:
+    """Inside the block all dropout rates are zero."""
+    nodes = [node for node in model.walk() if "dropout_rate" in node.attrs]
+    rates = [node.attrs["dropout_rate"] for node in nodes]
+    set_dropout_rate(model, 0.0)
+    try:
+        yield
+    finally:
+        for node, rate in zip(nodes, rates, strict=True):
+            node.attrs["dropout_rate"] = rate
 
 
 class _Seeded:
