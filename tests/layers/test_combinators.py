@@ -222,3 +222,26 @@ def test_resizable():
     assert_allclose(model.predict(ROWS), numpy.hstack([before, numpy.zeros((5, 2))]), rtol=1e-5)
     with pytest.raises(ValueError, match="cannot shrink 'linear' from nO=4 to 3"):
         resize_model(model, 3)
+
+
+@pytest.mark.parametrize("combine", [add, concatenate])
+def test_samples_need_no_width_if_no_layer_measures_them(combine):
+    """Layers may take whatever they like: spaCy's take documents."""
+
+    def characters(width):
+        def forward(model, texts, is_train):
+            Y = model.ops.alloc2f(len(texts), width)
+            Y[:, 0] = [len(text.text) for text in texts]
+            return Y, lambda dY: []
+
+        return Model(f"characters{width}", forward, dims={"nO": width})
+
+    class Text:
+        def __init__(self, text):
+            self.text = text
+
+    texts = [Text("a"), Text("bcd")]
+    model = combine(characters(2), characters(2)).initialize(X=texts)
+    assert not model.has_dim("nI")
+    expected = [[1, 0, 1, 0], [3, 0, 3, 0]] if combine is concatenate else [[2, 0], [6, 0]]
+    assert model.predict(texts).tolist() == expected

@@ -44,9 +44,9 @@ def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Call
 
 def init(model: Model[InT, OutT], X: Optional[InT] = None, Y: Optional[OutT] = None) -> None:
     if X is not None:
-        _set_all(model, "nI", get_width(X))
+        _set_all(model, "nI", X)
     if Y is not None:
-        _set_all(model, "nO", get_width(Y))
+        _set_all(model, "nO", Y)
     for layer in model.layers:
         layer.initialize(X=X, Y=Y)
     for layer in model.layers:
@@ -56,8 +56,13 @@ def init(model: Model[InT, OutT], X: Optional[InT] = None, Y: Optional[OutT] = N
             break
 
 
-def _set_all(model: Model, dim: str, width: int) -> None:
-    """Set the dim on the node and on every child that declares it."""
-    for node in (model, *model.layers):
-        if node.has_dim(dim) is not False:
+def _set_all(model: Model, dim: str, sample: Any) -> None:
+    """Set the dim to the sample's width on the node and every child that declares it.
+
+    A sample that none of them measures need not have a width.
+    """
+    nodes = [node for node in (model, *model.layers) if node.has_dim(dim) is not False]
+    if nodes:
+        width = get_width(sample)
+        for node in nodes:
             node.set_dim(dim, width)

@@ -58,11 +58,11 @@ def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Call
 
 
 def init(model: Model[InT, OutT], X: Optional[InT] = None, Y: Optional[OutT] = None) -> None:
-    if X is not None:
+    measured = [node for node in (model, *model.layers) if node.has_dim("nI") is not False]
+    if X is not None and measured:  # what no layer measures need not have a width
         width = get_width(X)
-        for node in (model, *model.layers):
-            if node.has_dim("nI") is not False:
-                node.set_dim("nI", width)
+        for node in measured:
+            node.set_dim("nI", width)
     shares = _shares_of(model, Y)
     for layer, share in zip(model.layers, shares, strict=True):
         layer.initialize(X=X, Y=share)
