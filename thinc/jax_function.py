@@ -29,11 +29,10 @@ def as_jax_function(model: Model) -> Tuple[Callable[..., Any], Dict[str, Any]]:
         same key gives the same dropout, in the forward and in the backward pass.
 
     The gradients are those of the model's backprop. Of a parameter that gets none from it
-    they are zero, of layers that take a loss's gradient
-    with respect to something else than their output (Softmax, Sigmoid) they are as
-    meaningful as in thinc. The backward pass runs the forward pass again. How the output's
-    shapes follow from the input's is found out by running the model on zeros of the input's
-    shapes, once for each.
+    they are zero; of layers that take a loss's gradient with respect to something else than
+    their output (Softmax, Sigmoid) they are as meaningful as in thinc. The backward pass
+    runs the forward pass again. How the output's shapes follow from the input's is found
+    out by running the model on zeros of the input's shapes, once for each.
 
     Raises ImportError if JAX is not installed, ValueError for a model that has shims or
     parameters that are not allocated yet.
