@@ -33,7 +33,7 @@ PARTS = [
     ("Import", imports, True, False),
     ("Accuracy against float64", accuracy, True, False),
     ("Scaling", scaling, False, False),
-    ("Instructions", instructions, False, False),
+    ("Instructions", instructions, False, True),
     ("Memory", memory, False, True),
 ]
 
@@ -50,7 +50,10 @@ def left_out(options: Options, in_quick: bool, needs_full: bool) -> str:
 def main() -> None:
     options = parse(__doc__)
     print("\n".join(describe(options.peer, options.env)))
-    print(f"threads: {'one for each side' if options.env else 'left to each library'}")
+    print(
+        f"threads: {'one for each side' if 'OMP_NUM_THREADS' in options.env else 'as by default'}; "
+        f"time: {options.env.get('BENCHMARK_CLOCK', 'wall')} clock"
+    )
     if options.quick or not options.jax:
         print(f"without JAX{'' if options.quick else ': not installed, see --jax'}"
               f"{' and torch.compile: not with --quick' if options.quick else ''}")

@@ -52,7 +52,8 @@ def describe(peer: str, env: Dict[str, str]) -> List[str]:
     """Lines for the head of a report."""
     from thinc.backends.cpu_kernels import current_level
 
-    blis = re.search(r"sub-configuration '(\w+)'", output(peer, BLIS, {**env, "BLIS_ARCH_DEBUG": "1"}))
+    log = output(peer, BLIS, {**env, "BLIS_ARCH_DEBUG": "1"})
+    blis = re.search(r"sub-configuration '(\w+)'", log)
     openblas = output(sys.executable, OPENBLAS, env).splitlines()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return [

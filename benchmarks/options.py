@@ -40,6 +40,12 @@ def parse(description: Optional[str]) -> Options:
         help="for every library, by OMP_NUM_THREADS and the like; default: left to the library",
     )
     parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: each process's own time, for a machine that does other work as well",
+    )
+    parser.add_argument(
         "--peer",
         default=str(ROOT / ".venv-peer" / "bin" / "python"),
         metavar="PYTHON",
@@ -53,7 +59,9 @@ def parse(description: Optional[str]) -> Options:
     if not Path(args.peer).exists():
         sys.exit(f"No peer at {args.peer}: run bin/setup-peers, or name one with --peer")
     jax = args.jax if Path(args.jax).exists() else None
-    env = ONE_THREAD if args.threads == "one" else {}
+    env = dict(ONE_THREAD) if args.threads == "one" else {}
+    if args.clock == "cpu":
+        env["BENCHMARK_CLOCK"] = "cpu"
     rounds, seconds = (3, 0.03) if args.quick else (9, 0.2)
     return Options(
         args.quick, args.full, args.peer, jax, args.only, args.all, env, rounds, seconds

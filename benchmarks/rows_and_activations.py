@@ -16,6 +16,10 @@ from .programs import against
 
 GOAL_THINC, GOAL_TORCH = 0.3, 1.0
 RTOL, ATOL = 1e-3, 2e-5
+HEAD = (
+    "| operation | ours, us | thinc 8.3.14, us | ratio | PyTorch, us | ratio "
+    "| % of copying |\n" + "| --- " * 7 + "|"
+)
 
 
 def show(options: Options) -> bool:
@@ -23,8 +27,7 @@ def show(options: Options) -> bool:
     rounds, seconds = (5, 0.004) if options.quick else (15, 0.02)
     good = True
     ratios: Dict[str, List[float]] = {"thinc": [], "torch": []}
-    print("| operation | ours, us | thinc 8.3.14, us | ratio | PyTorch, us | ratio | % of copying |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(HEAD)
     with (
         Limits(options.env) as limits,
         Worker("ours", sys.executable, options.env) as ours,

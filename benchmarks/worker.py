@@ -9,13 +9,14 @@ Each line of input is a request, a JSON list; each answer is a line of JSON.
     ["drop", WORK]             forgets it
     ["cases", MODULE:NAME]     the names in a collection of the module, by default CASES
     ["resident"]               kilobytes of memory that the process holds
-With arguments it runs each WORK named there twice, the second time from inside of libc's
-bsearch, by which callgrind (instructions.py) knows what to count.
+BENCHMARK_CLOCK=cpu in the environment: the process's own time, not the clock's.
+With arguments, PREFIX WORK..., it is run by instructions.py.
 WORK is "module:name": a function without arguments, or an entry of the module's CASES,
 either of which gives a Work. A failure is answered as {"error": "..."}.
 """
-import ctypes
+import glob
 import json
+import os
 import statistics
 import sys
 import time
@@ -24,6 +25,7 @@ from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+clock = time.process_time if os.environ.get("BENCHMARK_CLOCK") == "cpu" else time.perf_counter
 
 
 def build(spec):
@@ -40,16 +42,16 @@ def timed(work, repeat):
         work.prepare()
     if work.median_call:
         return statistics.median(timed_once(run) for _ in range(repeat))
-    start = time.perf_counter()
+    start = clock()
     for _ in range(repeat):
         run()
-    return (time.perf_counter() - start) / repeat
+    return (clock() - start) / repeat
 
 
 def timed_once(run):
-    start = time.perf_counter()
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def resident_kilobytes():
@@ -85,23 +87,34 @@ def answer(works, request):
     raise ValueError(f"no request {action!r}")
 
 
-def run_inside_bsearch(work):
-    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-    libc, one = ctypes.CDLL(None), ctypes.c_int(0)
-    # A search among one element calls the comparison once.
-    compare = callback(lambda *_: (work.run(), 0)[1])
-    libc.bsearch(ctypes.byref(one), ctypes.byref(one), 1, ctypes.sizeof(one), compare)
+class Counted:
+    """Something whose dir() does the work, so that it runs inside of PyObject_Dir."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def __dir__(self):
+        self.run()
+        return []
+
+
+def count_instructions(specs, prefix):
+    """Run each work twice, the second time inside of PyObject_Dir, when callgrind counts
+    (see instructions.py). Prints, for each, the number of the file that it then writes."""
+    for spec in specs:
+        work = build(spec)
+        timed(work, 1)
+        if work.prepare is not None:
+            work.prepare()
+        counted = Counted(work.run)
+        dir(counted)
+        print(max(int(path.rsplit(".", 1)[1]) for path in glob.glob(f"{prefix}.*")), flush=True)
 
 
 def main():
     works = {}
     if sys.argv[1:]:
-        for spec in sys.argv[1:]:
-            work = build(spec)
-            timed(work, 1)
-            if work.prepare is not None:
-                work.prepare()
-            run_inside_bsearch(work)
+        count_instructions(sys.argv[2:], sys.argv[1])
         return
     for line in sys.stdin:
         try:
