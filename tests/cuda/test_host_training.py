@@ -69,12 +69,16 @@ class Parameters:
         ]
 
     def assert_close(self, expected):
-        for arrays, others in zip(self.arrays, expected, strict=True):
-            for i, (array, other) in enumerate(zip(arrays, others, strict=True)):
-                if array is not None:
-                    kind = self.dtype if i < 2 else str(array.dtype)
-                    assert_close(array, other, self.dtype, factor=4, kind=kind)
-            assert not arrays[1].any(), "gradients become zero"
+        for arrays, others, rates in zip(self.arrays, expected, self.rates, strict=True):
+            w, g, m, v, average = arrays
+            assert_close(w, others[0], self.dtype, factor=4)
+            assert not g.any(), "gradients become zero"
+            for moment, other in ((m, others[2]), (v, others[3])):
+                assert_close(moment, other, self.dtype, factor=4, kind=str(m.dtype))
+            if average is not None:  # of the weights that there are, that is rounded ones
+                before, rate = others[4], rates[3]
+                after = before - rate * (before - numbers_of(w, self.dtype))
+                assert_close(average, after, self.dtype, factor=4, kind="float32")
 
 
 some_sizes = st.lists(st.sampled_from(SIZES), min_size=1, max_size=4)
@@ -108,16 +112,14 @@ def test_steps_of_many_parameters(kernels, name, dtype, sizes, clip, averages, s
     arguments = (*parameters.list, norms, clip, *extra)
     kernels.run(name, dtype, *arguments, order=order)
 
-    for i, (w, g, m, v, average) in enumerate(expected):
-        rate, l2, decay, ema_rate, _ = parameters.rates[i]
+    for i, (w, g, m, v, _) in enumerate(expected):
+        rate, l2, decay, _, _ = parameters.rates[i]
         scale = clip / norms[i] if clip and norms[i] >= clip else 1.0
-        around = dict(gradient_scale=scale, l2=scale * l2, decay=decay, ema_rate=ema_rate)
+        around = {"learn_rate": rate, "gradient_scale": scale, "l2": scale * l2, "decay": decay}
         if name == "adam":
-            OPS.adam_step(
-                w, g, m, v, average, learn_rate=rate, beta1=0.9, beta2=0.999, eps=1e-8, **around
-            )
+            OPS.adam_step(w, g, m, v, beta1=0.9, beta2=0.999, eps=1e-8, **around)
         else:
-            OPS.sgd_step(w, g, average, learn_rate=rate, **around)
+            OPS.sgd_step(w, g, **around)
     parameters.assert_close(expected)
 
 
@@ -126,18 +128,15 @@ def test_a_step_along_the_momentum(kernels):
     parameters.rates[:, 4] = [0, 1]
     expected = parameters.as_doubles()
     kernels.run("adam", "float32", *parameters.list, None, 0.0, 0.8, 0.9, 1e-8)
-    for i, (w, g, m, v, average) in enumerate(expected):
-        rate, l2, decay, ema_rate, use_variance = parameters.rates[i]
-        around = dict(l2=l2, decay=decay, ema_rate=ema_rate)
+    for i, (w, g, m, v, _) in enumerate(expected):
+        rate, l2, decay, _, use_variance = parameters.rates[i]
+        betas = {"beta1": 0.8, "beta2": 0.9}
         if use_variance:
-            OPS.adam_step(
-                w, g, m, v, average, learn_rate=rate, beta1=0.8, beta2=0.9, eps=1e-8, **around
-            )
+            OPS.adam_step(w, g, m, v, learn_rate=rate, eps=1e-8, l2=l2, decay=decay, **betas)
         else:
-            g += l2 * w
-            OPS.adam_step(w, g, m, v, learn_rate=0.0, beta1=0.8, beta2=0.9, eps=1.0)
+            OPS.adam_step(w, g, m, v, learn_rate=0.0, eps=1.0, l2=l2, **betas)
             w -= rate * m
-            OPS.sgd_step(w, g, average, learn_rate=0.0, decay=decay, ema_rate=ema_rate)
+            OPS.sgd_step(w, g, learn_rate=0.0, decay=decay)
     parameters.assert_close(expected)
 
 

@@ -27,8 +27,9 @@ TILE_ROWS = 8
 MAX_PARTS = 264  # two blocks for each of 132 SMs
 # Elements of one parameter that a block of an optimizer updates: 8 a thread.
 CHUNK = 2048
-# A second dimension of the grid may not be larger.
+# A second dimension of the grid may not be larger; the first could be.
 MAX_GRID_Y = 65535
+MAX_GRID_X = 1 << 20
 
 
 class Geometry(NamedTuple):
@@ -96,13 +97,15 @@ def parts(count: int) -> Geometry:
 
 def column_tiles(cols: int, count: int = 1) -> Geometry:
     """For each tile of 32 columns and each part of the rows, a block of 8 warps."""
-    return Geometry((ceil_div(cols, WARP), min(count, MAX_GRID_Y), 1), (WARP, TILE_ROWS, 1))
+    return Geometry(
+        (min(ceil_div(cols, WARP), MAX_GRID_X), min(count, MAX_GRID_Y), 1), (WARP, TILE_ROWS, 1)
+    )
 
 
 def sequence_tiles(nr_seq: int, width: int) -> Geometry:
     """For each sequence and tile of 32 columns, a block of 8 warps."""
     return Geometry(
-        (min(nr_seq, 1 << 20), min(ceil_div(width, WARP), MAX_GRID_Y), 1), (WARP, TILE_ROWS, 1)
+        (min(nr_seq, MAX_GRID_X), min(ceil_div(width, WARP), MAX_GRID_Y), 1), (WARP, TILE_ROWS, 1)
     )
 
 
@@ -113,4 +116,4 @@ def one_block() -> Geometry:
 
 def chunks(count: int) -> Geometry:
     """One block for each chunk of a list of parameters."""
-    return Geometry((min(count, 1 << 20), 1, 1), (BLOCK, 1, 1))
+    return Geometry((min(count, MAX_GRID_X), 1, 1), (BLOCK, 1, 1))

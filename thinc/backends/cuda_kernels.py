@@ -485,8 +485,7 @@ _declare(
     "tables.cu",
     "gather_add",
     "T Index",
-    "T* Y, const T* table, const Index* indices, i64 B, i64 K, i64 width, i64 nr_row, "
-    "int*? status",
+    "T* Y, const T* table, const Index* indices, i64 B, i64 K, i64 width, i64 nr_row, int*? status",
     lambda B: geometry.warps(B),
     "B",
     "Y[b] = sum over k of table[indices[b, k]]. table: (nr_row, width); indices: (B, K).",

@@ -135,9 +135,7 @@ SIGNED = {"default", "total"}
 
 def _check_array(name: str, argument: str, array: Any, dtype: Optional[str]) -> None:
     if not hasattr(array, "dtype"):
-        raise TypeError(
-            f"CUDA kernel {name}: {argument} is an array, got {type(array).__name__}."
-        )
+        raise TypeError(f"CUDA kernel {name}: {argument} is an array, got {type(array).__name__}.")
     if dtype is not None and array.dtype != dtype:
         raise TypeError(
             f"CUDA kernel {name}: {argument} is an array of {dtype}, got {array.dtype}."
@@ -193,7 +191,7 @@ def source_code(source: str) -> str:
 
     CuPy's cache looks at this text alone, not at what it includes: hence the hash.
     """
-    return f"// {sources_hash()}\n#include \"{source}\"\n"
+    return f'// {sources_hash()}\n#include "{source}"\n'
 
 
 def compile_options() -> List[str]:

@@ -136,19 +136,27 @@ THINC_HD bool are_aligned(const Pointers*... p) {
     return (... && is_aligned(p));
 }
 
-// One transaction each. uint4, because the compiler splits copies of other types.
+// One transaction each. Written as an instruction, because the compiler splits a store of
+// 16 bytes into four where it does not know that the address is one of global memory, as
+// in tables of pointers.
 __device__ inline Bytes16 load_16_bytes(const void* p) {
     const uint4 v = *static_cast<const uint4*>(p);
     return {{v.x, v.y, v.z, v.w}};
 }
 
 __device__ inline void store_16_bytes(void* p, const Bytes16& x) {
+#if defined(__CUDA_ARCH__)
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(p)),
+                 "r"(x.words[0]), "r"(x.words[1]), "r"(x.words[2]), "r"(x.words[3])
+                 : "memory");
+#else
     uint4 v;
     v.x = x.words[0];
     v.y = x.words[1];
     v.z = x.words[2];
     v.w = x.words[3];
     *static_cast<uint4*>(p) = v;
+#endif
 }
 
 // The numbers at p. W > 1: p is aligned to 16 bytes.
