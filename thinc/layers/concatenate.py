@@ -63,31 +63,14 @@ def init(model: Model[InT, OutT], X: Optional[InT] = None, Y: Optional[OutT] = N
         width = get_width(X)
         for node in measured:
             node.set_dim("nI", width)
-    shares = _shares_of(model, Y)
-    for layer, share in zip(model.layers, shares, strict=True):
-        layer.initialize(X=X, Y=share)
+    # As in a chain, Y may be the output of a later layer: a single child that does not
+    # know its width takes Y's. Of several, none can be told.
+    unset = [layer for layer in model.layers if layer.has_dim("nO") is None]
+    for layer in model.layers:
+        layer.initialize(X=X, Y=Y if unset == [layer] else None)
     widths = [layer.maybe_get_dim("nO") for layer in model.layers]
     if None not in widths:
         model.set_dim("nO", sum(width or 0 for width in widths))
-
-
-def _shares_of(model: Model, Y: Any) -> List[Any]:
-    """The part of the sample output that each child is to learn its nO from.
-
-    Only a single child with an unset nO can be told: it gets the columns that
-    the others leave.
-    """
-    shares: List[Any] = [None] * len(model.layers)
-    widths = [layer.maybe_get_dim("nO") for layer in model.layers]
-    unset = [i for i, layer in enumerate(model.layers) if layer.has_dim("nO") is None]
-    if Y is None or len(unset) != 1 or widths.count(None) != 1:
-        return shares
-    i = unset[0]
-    start = sum(width or 0 for width in widths[:i])
-    stop = batch_width(Y) - sum(width or 0 for width in widths[i + 1 :])
-    if stop > start:
-        shares[i] = take_columns(model.ops, Y, start, stop)
-    return shares
 
 
 def _cumulative(widths: List[int]) -> List[int]:
