@@ -518,13 +518,16 @@ for _name in TYPES:
 newaxis, pi, inf, nan, dtype = None, numpy.pi, numpy.inf, numpy.nan, numpy.dtype
 
 
+_plain_add = _function("add")
+
+
 class _AddUfunc:
     """cupy.add, which also has add.at."""
 
     __name__ = "add"
 
     def __call__(self, *args, **kwargs):
-        return _function("add")(*args, **kwargs)
+        return _plain_add(*args, **kwargs)
 
     @staticmethod
     def at(table, indices, values):

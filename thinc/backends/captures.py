@@ -1,7 +1,7 @@
 """What operations have to know while a CUDA graph is captured.
 
 A captured graph repeats the same kernels with the same arguments. What has to differ from
-one launch to the next is read from the device's memory.
+one launch to the next is read from the device's memory, and nothing may come from the host.
 """
 
 import contextlib
@@ -9,6 +9,11 @@ from contextvars import ContextVar
 from typing import Any, Iterator
 
 _dropout_step: ContextVar[Any] = ContextVar("dropout_step", default=None)
+_is_capturing: ContextVar[bool] = ContextVar("is_capturing", default=False)
+
+
+class NotCapturable(RuntimeError):
+    """The model does something that a CUDA graph cannot repeat."""
 
 
 def dropout_step() -> Any:
@@ -24,3 +29,19 @@ def counting_dropout(step: Any) -> Iterator[None]:
         yield
     finally:
         _dropout_step.reset(token)
+
+
+@contextlib.contextmanager
+def capturing() -> Iterator[None]:
+    """Inside the block, what a graph could not repeat raises NotCapturable."""
+    token = _is_capturing.set(True)
+    try:
+        yield
+    finally:
+        _is_capturing.reset(token)
+
+
+def refuse_if_capturing(what: str) -> None:
+    """Raise NotCapturable while a graph is captured."""
+    if _is_capturing.get():
+        raise NotCapturable(f"{what}, which a CUDA graph cannot repeat")

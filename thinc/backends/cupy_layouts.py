@@ -7,6 +7,7 @@ from typing import Any, Sequence, Tuple
 import numpy
 
 from ..types import Padded
+from .captures import refuse_if_capturing
 from .cupy_arrays import contiguous, launch
 from .device_facts import remember_upload
 
@@ -72,6 +73,7 @@ class LayoutKernels:
         numbers[1, : len(seqs)] = [len(seq) for seq in seqs]
         row_bytes = first.dtype.itemsize * int(numpy.prod(trailing, dtype="int64"))
         unit = copy_unit(row_bytes, out.data.ptr, *map(int, numbers[0]))
+        refuse_if_capturing("where sequences lie is sent from the host")
         sent = xp.asarray(numbers)
         launch(
             "pad_rows", unit, out, sent[0], sent[1], nr_seq, longest, row_bytes // int(unit),

@@ -16,6 +16,7 @@ import numpy
 from .. import compat
 from ..registration import registry
 from ..types import DeviceTypes, DTypes
+from .captures import refuse_if_capturing
 from .cupy_elementwise import ElementwiseKernels
 from .cupy_layouts import LayoutKernels
 from .cupy_lstm import LstmKernels
@@ -87,6 +88,8 @@ class CupyOps(
         if hasattr(data, "numpy") and not isinstance(data, numpy.ndarray):
             # A tensor on the CPU, of which PyTorch's may have to be detached.
             data = (data.detach() if hasattr(data, "detach") else data).numpy()
+        if not _holds_device_arrays(data, xp):
+            refuse_if_capturing("an array is sent from the host")
         if not isinstance(data, numpy.ndarray) and not _holds_device_arrays(data, xp):
             data = numpy.array(data, dtype=dtype)
         if not isinstance(data, numpy.ndarray):
@@ -110,6 +113,7 @@ class CupyOps(
     def to_numpy(self, data: Any, *, byte_order: Optional[str] = None) -> Any:
         """A copy of data on the host, once the device has finished it."""
         if not isinstance(data, numpy.ndarray):
+            refuse_if_capturing("an array is copied to the host")
             data = data.get()
         return in_byte_order(data, byte_order)
 

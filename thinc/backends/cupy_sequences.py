@@ -6,6 +6,7 @@ from typing import Any, Tuple
 
 import numpy
 
+from .captures import refuse_if_capturing
 from .cupy_arrays import contiguous, kernel_dtype, launch, write_result
 from .device_facts import NOTHING, facts_of, limits_of, remember
 from .ops_sequences import _check_rows, _check_window
@@ -32,6 +33,7 @@ class SequenceKernels:
             return numbers
         host = facts_of(numbers).host
         if host is None:
+            refuse_if_capturing("lengths are copied to the host")
             host = numbers.get()
             if numbers.ndim == 1 and numbers.dtype.kind in "iu":
                 remember(numbers, host=host)
@@ -50,6 +52,7 @@ class SequenceKernels:
     def _offsets_on_device(self, counts: numpy.ndarray) -> Any:
         host = numpy.zeros(len(counts) + 1, dtype="int64")
         numpy.cumsum(counts, out=host[1:])
+        refuse_if_capturing("where sequences start is sent from the host")
         return self.xp.asarray(host)
 
     def _windows(self, who: str, lengths, rows: int) -> Tuple[Any, int]:
