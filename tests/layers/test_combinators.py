@@ -128,7 +128,8 @@ def test_widths_flow():
     assert (model.get_dim("nI"), model.get_dim("nO")) == (3, 2)
     # In a chain the sample output is the last layer's: spaCy's text categorizers count
     # on one column a class here, whatever the other layers have.
-    first = concatenate(Linear(9), Linear())
+    first = concatenate(chain(Relu(9), noop()), Linear())
+    assert first.layers[0].has_dim("nO") is None
     chain(first, Softmax()).initialize(X=ROWS, Y=numpy.zeros((5, 6), "f"))
     assert [layer.get_dim("nO") for layer in first.layers] == [9, 6]
     assert first.get_dim("nO") == 15

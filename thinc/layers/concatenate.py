@@ -65,12 +65,18 @@ def init(model: Model[InT, OutT], X: Optional[InT] = None, Y: Optional[OutT] = N
             node.set_dim("nI", width)
     # As in a chain, Y may be the output of a later layer: a single child that does not
     # know its width takes Y's. Of several, none can be told.
-    unset = [layer for layer in model.layers if layer.has_dim("nO") is None]
+    unset = [layer for layer in model.layers if _needs_width(layer)]
     for layer in model.layers:
         layer.initialize(X=X, Y=Y if unset == [layer] else None)
     widths = [layer.maybe_get_dim("nO") for layer in model.layers]
     if None not in widths:
         model.set_dim("nO", sum(width or 0 for width in widths))
+
+
+def _needs_width(layer: Model) -> bool:
+    """Whether anything in the layer has an open nO. A combinator's own may be open while
+    all that it consists of know theirs."""
+    return any(node.has_dim("nO") is None for node in layer.walk() if not node.layers)
 
 
 def _cumulative(widths: List[int]) -> List[int]:
