@@ -115,3 +115,8 @@ def _fake():
 FAKE = OnDevice(_fake, "fake-cupy")
 # The same tests on a device, where there is one.
 DEVICE = [OnDevice()] if compat.has_cupy_gpu else []
+
+
+def marked(backends):
+    """The backends as parameters of tests: those on a device have the marker `gpu`."""
+    return [pytest.param(ops, marks=pytest.mark.gpu) if ops in DEVICE else ops for ops in backends]

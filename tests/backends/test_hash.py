@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from on_device import DEVICE, FAKE
+from on_device import DEVICE, FAKE, marked
 
 from thinc.backends import NumpyOps, Ops, cpu_kernels
 
 BACKENDS = [Ops(), NumpyOps(), FAKE, *DEVICE]
-every_backend = pytest.mark.parametrize("ops", BACKENDS, ids=lambda ops: ops.name)
+every_backend = pytest.mark.parametrize("ops", marked(BACKENDS), ids=lambda ops: ops.name)
 
 # Of the reference implementation, MurmurHash3_x64_128 of eight little-endian bytes.
 WORDS = {

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from on_device import DEVICE, FAKE
+from on_device import DEVICE, FAKE, marked
 
 from thinc.backends import NumpyOps, Ops, cpu_kernels
 
 BACKENDS = [Ops(), NumpyOps(), FAKE, *DEVICE]
-every_backend = pytest.mark.parametrize("ops", BACKENDS, ids=lambda ops: ops.name)
+every_backend = pytest.mark.parametrize("ops", marked(BACKENDS), ids=lambda ops: ops.name)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 # depth, directions, nI, nO, size_at_t

@@ -13,7 +13,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from on_device import DEVICE, FAKE
+from on_device import DEVICE, FAKE, marked
 
 from thinc.backends import CupyOps, NumpyOps, Ops
 from thinc.backends.formulas import FORMULAS, erf, erfc
@@ -21,7 +21,7 @@ from thinc.types import Padded, Pairs, Ragged
 
 HOST_BACKENDS = [Ops(), NumpyOps()]
 BACKENDS = [*HOST_BACKENDS, FAKE, *DEVICE]
-every_backend = pytest.mark.parametrize("ops", BACKENDS, ids=lambda ops: ops.name)
+every_backend = pytest.mark.parametrize("ops", marked(BACKENDS), ids=lambda ops: ops.name)
 every_host_backend = pytest.mark.parametrize("ops", HOST_BACKENDS, ids=lambda ops: ops.name)
 every_formula = pytest.mark.parametrize("formula", FORMULAS.values(), ids=lambda f: f.name)
 every_float = pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
