@@ -366,6 +366,54 @@ def test_affine_maxout_with_ties_takes_the_first_and_keeps_nan(dtype):
     assert_array_equal(which[bad], 0)
 
 
+@every_dtype
+@given(
+    B=st.one_of(sizes, st.integers(120, 140)),
+    O=st.integers(0, 20),
+    P=st.integers(1, 5),
+    K=sizes,
+    layout=layout_names,
+    seed=seeds,
+)
+def test_backprop_affine_maxout(dtype, B, O, P, K, layout, seed):
+    X, W = normal((B, K), dtype, seed), normal((O, P, K), dtype, seed + 1)
+    dY, which = normal((B, O), dtype, seed + 2), seeded_integers((B, O), P, seed)
+    dW, db = normal((O, P, K), dtype, seed + 3), normal((O, P), dtype, seed + 4)
+    dP = numpy.where(which[:, :, None] == numpy.arange(P), dY.astype("d")[:, :, None], 0.0)
+    expected_dX = numpy.einsum("bop,opk->bk", dP, W.astype("d"))
+    expected_dW = dW + numpy.einsum("bop,bk->opk", dP, X.astype("d"))
+    expected_db = db + dP.sum(axis=0)
+    dX = OPS.backprop_affine_maxout(laid_out(dY, layout), which, laid_out(X, layout), W, dW, db)
+    assert dX.dtype == dtype and dX.shape == (B, K)
+    assert_allclose(dX, expected_dX, **close(dtype))
+    assert_allclose(dW, expected_dW, **close(dtype))
+    assert_allclose(db, expected_db, **close(dtype))
+
+
+def seeded_integers(shape, below, seed):
+    return numpy.random.default_rng(seed).integers(0, below, shape).astype("int32")
+
+
+@every_dtype
+@pytest.mark.parametrize("ops", [OPS, REFERENCE], ids=["numpy", "generic"])
+@pytest.mark.parametrize("B", [3, 40])
+def test_backprop_affine_maxout_refuses_what_does_not_fit(dtype, ops, B):
+    X, W, dY = normal((B, 5), dtype, 0), normal((2, 3, 5), dtype, 1), normal((B, 2), dtype, 2)
+    which = numpy.zeros((B, 2), "int32")
+    dW, db = numpy.zeros((2, 3, 5), dtype), numpy.zeros((2, 3), dtype)
+    for wrong in (3, -1):
+        which[1, 1] = wrong
+        with pytest.raises(IndexError, match=r"3 pieces|range|\[0, 3\)"):
+            ops.backprop_affine_maxout(dY, which, X, W, dW, db)
+    which[1, 1] = 0
+    short = [(dY[1:], which, X), (dY, which[1:], X), (dY, which, X[1:])]
+    narrow = [(dY[:, 1:], which, X), (dY, which[:, 1:], X), (dY, which, X[:, 1:])]
+    for bad in short + narrow:
+        with pytest.raises((ValueError, IndexError)):
+            ops.backprop_affine_maxout(*bad, W, dW, db)
+    assert not dW.any() and not db.any()
+
+
 # ---- column sums -------------------------------------------------------------
 
 

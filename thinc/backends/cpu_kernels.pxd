@@ -58,12 +58,21 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
                         int64_t width) noexcept
         void backprop_gather_add(T* table, const T* dY, const uint32_t* indices, int64_t B,
                                  int64_t K, int64_t width) noexcept
+        void sparse_linear(T* Y, const T* W, const T* b, const uint32_t* cells, const T* values,
+                           const int32_t* lengths, int64_t rows, int64_t O, int64_t K,
+                           int64_t stride) noexcept
+        void backprop_sparse_linear(T* dW, const T* dY, const uint32_t* cells, const T* values,
+                                    const int32_t* lengths, int64_t rows, int64_t O, int64_t K,
+                                    int64_t stride) noexcept
         void gemm(T* C, int64_t ldc, const T* A, int64_t rsa, int64_t csa, const T* B, int64_t rsb,
                   int64_t csb, int64_t M, int64_t N, int64_t K, T alpha, T beta) noexcept
         void affine(Activation f, const T* params, T* Y, T* P, const T* X, int64_t ldx, const T* W,
                     const T* b, int64_t M, int64_t N, int64_t K) noexcept
         void affine_maxout(T* best, int32_t* which, const T* X, int64_t ldx, const T* W,
                            const T* b, int64_t M, int64_t O, int64_t pieces, int64_t K) noexcept
+        void backprop_affine_maxout(T* dX, T* dW, T* db, const T* dY, const int32_t* which,
+                                    const T* X, int64_t ldx, const T* W, int64_t M, int64_t O,
+                                    int64_t pieces, int64_t K) noexcept
         void axpy(int64_t N, T alpha, const T* X, int64_t x_stride, T* Y,
                   int64_t y_stride) noexcept
         void scale(int64_t N, T alpha, T* X, int64_t stride) noexcept
@@ -82,6 +91,8 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
         void hash_ids(uint32_t* out, const uint64_t* ids, int64_t n, uint32_t seed) noexcept
         void hash_rows(uint32_t* out, const uint64_t* ids, int64_t n, uint32_t seed,
                        uint32_t nr_row) noexcept
+        void sparse_cells(uint32_t* out, const uint64_t* keys, int64_t n, uint32_t length,
+                          cbool masked) noexcept
         void ngrams(uint64_t* out, const uint64_t* keys, int64_t n, int64_t order) noexcept
         int64_t find_out_of_range(const uint32_t* indices, int64_t n, uint32_t nr_row) noexcept
         void dropout_mask(float* mask, int64_t N, double drop, uint32_t* key, int* pos) noexcept

@@ -6,6 +6,7 @@ Kernels run without the GIL once the work is worth releasing it.
 """
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from numpy cimport (
@@ -33,6 +34,10 @@ from .cpu_kernels cimport (
     KernelTable,
     kernels,
 )
+
+cdef extern from "thinc/hash.hpp" namespace "thinc" nogil:
+    uint32_t murmur3_x86_32(const unsigned char* bytes, uint64_t nr_bytes, uint32_t seed) noexcept
+
 
 import numpy
 
@@ -504,6 +509,59 @@ class NumpyOps(Ops):
                 k.f64.affine_maxout(f64(best), i32(which), f64(x), ldx, f64(w), f64(bias), B, O, P, K)
         return best, which
 
+    def backprop_affine_maxout(self, dY, which, X, W, dW, db):
+        cdef ndarray x, w, dy, chosen, dX
+        cdef ndarray w_grad = writable_floats(dW)
+        cdef ndarray b_grad = writable_floats(db)
+        cdef int64_t B, O, P, K, ldx, bad
+        cdef const KernelTable* k = kernels()
+        w = floats(W)
+        if (
+            w is None
+            or PyArray_NDIM(w) != 3
+            or PyArray_DIMS(w)[1] < 2  # nothing to choose from: matrix products
+            or w_grad is None
+            or b_grad is None
+            or not cnp.PyArray_Check(which)
+            or PyArray_TYPE(w_grad) != PyArray_TYPE(w)
+            or PyArray_TYPE(b_grad) != PyArray_TYPE(w)
+        ):
+            return Ops.backprop_affine_maxout(self, dY, which, X, W, dW, db)
+        x = rows_of(X, w)
+        dy = floats_like(dY, w, 2)
+        B = 0 if x is None else PyArray_DIMS(x)[0]
+        O = PyArray_DIMS(w)[0]
+        P = PyArray_DIMS(w)[1]
+        K = PyArray_DIMS(w)[2]
+        if (
+            x is None
+            or dy is None
+            or PyArray_DIMS(x)[1] != K
+            or not same_shape(w_grad, w)
+            or db.shape != W.shape[:2]
+            or dY.shape != (B, O)
+            or which.shape != (B, O)
+        ):
+            return Ops.backprop_affine_maxout(self, dY, which, X, W, dW, db)
+        chosen = as_int32(which)
+        bad = k.find_out_of_range(u32(chosen), PyArray_SIZE(chosen), <uint32_t>P)
+        if bad >= 0:
+            raise IndexError(
+                f"backprop_affine_maxout: which[{bad // O}, {bad % O}] is {which.reshape(-1)[bad]}, "
+                f"outside the {P} pieces"
+            )
+        dX = empty2(B, K, PyArray_TYPE(x))
+        ldx = PyArray_STRIDES(x)[0] // cnp.PyArray_ITEMSIZE(x)
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            with nogil:
+                k.f32.backprop_affine_maxout(f32(dX), f32(w_grad), f32(b_grad), f32(dy), i32(chosen), f32(x),
+                                             ldx, f32(w), B, O, P, K)
+        else:
+            with nogil:
+                k.f64.backprop_affine_maxout(f64(dX), f64(w_grad), f64(b_grad), f64(dy), i32(chosen), f64(x),
+                                             ldx, f64(w), B, O, P, K)
+        return dX
+
     def add_column_sums(self, out, X):
         cdef ndarray x = floats(X)
         cdef const KernelTable* k = kernels()
@@ -872,7 +930,97 @@ class NumpyOps(Ops):
         rows = checked_rows("scatter_add", indices, nr_row)
         add_to_rows(table, v, rows, 1)
 
+    # ---- linear models of hashed features -------------------------------------
+
+    def sparse_cells(self, keys, length, *, masked=False):
+        cdef ndarray ids, out
+        cdef const KernelTable* k = kernels()
+        cdef bint mask = masked
+        cdef uint32_t count
+        if not 0 < length < (1 << 32):
+            return Ops.sparse_cells(self, keys, length, masked=masked)  # raises ValueError
+        ids = as_uint64("sparse_cells", keys)
+        count = length
+        out = empty2(PyArray_SIZE(ids), 2, NPY_UINT32)
+        with nogil:
+            k.sparse_cells(u32(out), <uint64_t*>PyArray_DATA(ids), PyArray_SIZE(ids), count, mask)
+        return out
+
+    def sparse_linear(self, W, b, cells, values, lengths, stride):
+        cdef ndarray w = floats(W)
+        cdef ndarray bias, v, rows, n, Y
+        cdef const KernelTable* k = kernels()
+        cdef int64_t step = stride
+        if w is None or PyArray_NDIM(w) != 1 or not cnp.PyArray_Check(cells) or cells.ndim != 2:
+            return Ops.sparse_linear(self, W, b, cells, values, lengths, stride)
+        bias = floats_like(b, w, 1)
+        v = floats_like(values, w, 1)
+        if bias is None or v is None or PyArray_SIZE(v) != PyArray_DIMS(cells)[0] or step < 0:
+            return Ops.sparse_linear(self, W, b, cells, values, lengths, stride)
+        cdef int64_t O = PyArray_SIZE(bias)
+        rows = checked_cells("sparse_linear", cells, PyArray_SIZE(w), O, step)
+        if rows is None:
+            return Ops.sparse_linear(self, W, b, cells, values, lengths, stride)
+        n = checked_lengths("sparse_linear", lengths, PyArray_SIZE(v), 0)
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t K = PyArray_DIMS(rows)[1]
+        Y = empty2(B, O, PyArray_TYPE(w))
+        if PyArray_TYPE(w) == NPY_FLOAT:
+            with nogil:
+                k.f32.sparse_linear(f32(Y), f32(w), f32(bias), u32(rows), f32(v), i32(n), B, O, K, step)
+        else:
+            with nogil:
+                k.f64.sparse_linear(f64(Y), f64(w), f64(bias), u32(rows), f64(v), i32(n), B, O, K, step)
+        return Y
+
+    def backprop_sparse_linear(self, dW, dY, cells, values, lengths, stride):
+        cdef ndarray w = writable_floats(dW)
+        cdef ndarray dy, v, rows, n
+        cdef const KernelTable* k = kernels()
+        cdef int64_t step = stride
+        if w is None or PyArray_NDIM(w) != 1 or not cnp.PyArray_Check(cells) or cells.ndim != 2:
+            return Ops.backprop_sparse_linear(self, dW, dY, cells, values, lengths, stride)
+        dy = floats_like(dY, w, 2)
+        v = floats_like(values, w, 1)
+        if dy is None or v is None or PyArray_SIZE(v) != PyArray_DIMS(cells)[0] or step < 0:
+            return Ops.backprop_sparse_linear(self, dW, dY, cells, values, lengths, stride)
+        cdef int64_t O = PyArray_DIMS(dy)[1]
+        rows = checked_cells("backprop_sparse_linear", cells, PyArray_SIZE(w), O, step)
+        if rows is None:
+            return Ops.backprop_sparse_linear(self, dW, dY, cells, values, lengths, stride)
+        n = checked_lengths("backprop_sparse_linear", lengths, PyArray_SIZE(v), 0)
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t K = PyArray_DIMS(rows)[1]
+        if B != PyArray_DIMS(dy)[0]:
+            raise ValueError(
+                f"backprop_sparse_linear: dY has {PyArray_DIMS(dy)[0]} rows, but there are {B} lengths"
+            )
+        if PyArray_TYPE(w) == NPY_FLOAT:
+            with nogil:
+                k.f32.backprop_sparse_linear(f32(w), f32(dy), u32(rows), f32(v), i32(n), B, O, K, step)
+        else:
+            with nogil:
+                k.f64.backprop_sparse_linear(f64(w), f64(dy), u32(rows), f64(v), i32(n), B, O, K, step)
+        return dW
+
     # ---- hashing ------------------------------------------------------------
+
+    def hash_strings(self, strings):
+        cdef Py_ssize_t size, i = 0
+        cdef const char* utf8
+        cdef ndarray out
+        cdef uint64_t* ids
+        if not isinstance(strings, (list, tuple)):
+            strings = list(strings)
+        out = empty1(len(strings), NPY_UINT64)
+        ids = <uint64_t*>PyArray_DATA(out)
+        for string in strings:
+            if not isinstance(string, str):
+                raise TypeError(f"hash_strings expects strings, got {type(string).__name__}.")
+            utf8 = PyUnicode_AsUTF8AndSize(string, &size)
+            ids[i] = <uint64_t><int64_t><int32_t>murmur3_x86_32(<const unsigned char*>utf8, size, 0)
+            i += 1
+        return out
 
     def hash(self, ids, seed):
         cdef ndarray keys = as_uint64("hash", ids)
@@ -1250,6 +1398,13 @@ cdef ndarray checked_rows(str what, object indices, npy_intp nr_row):
             f"{nr_row} rows"
         )
     return rows
+
+
+cdef ndarray checked_cells(str what, object cells, int64_t size, int64_t O, int64_t stride):
+    """Cells as contiguous uint32 that lie in a table of `size` weights for each of O classes."""
+    # The last class reaches furthest.
+    cdef int64_t limit = size - (O - 1) * stride if O else size
+    return checked_rows(what + " cells", cells, limit if limit > 0 else 0)
 
 
 cdef int add_to_rows(ndarray table, ndarray values, ndarray rows, int64_t K) except -1:

@@ -14,6 +14,7 @@ class ProductMethods:
     xp: Any
     backprop_relu: Any
     maxout: Any
+    backprop_maxout: Any
     _map: Any
     _map_slope: Any
 
@@ -112,6 +113,30 @@ class ProductMethods:
         nO, nP, nI = W.shape
         Y = self.affine(X, W.reshape((nO * nP, nI)), b.reshape((nO * nP,)))
         return self.maxout(Y.reshape((X.shape[0], nO, nP)))
+
+    def backprop_affine_maxout(
+        self, dY: Floats2d, which: Ints2d, X: Floats2d, W: Floats3d, dW: Floats3d, db: Floats2d
+    ) -> Floats2d:
+        """The gradient of affine_maxout's X; those of W and b are added to dW and db in place.
+
+        dY, which: (B, O). X: (B, I), W and dW: (O, P, I), db: (O, P). Returns (B, I).
+        Raises IndexError for a choice outside [0, P), ValueError for shapes that do not fit; then
+        nothing has been added.
+        """
+        nO, nP, nI = W.shape
+        if dW.shape != W.shape or db.shape != (nO, nP) or X.shape != (dY.shape[0], nI):
+            raise ValueError(
+                f"backprop_affine_maxout: W {W.shape} and dY {dY.shape} do not fit "
+                f"X {X.shape}, dW {dW.shape} and db {db.shape}."
+            )
+        dP = self.backprop_maxout(dY, which, nP).reshape((dY.shape[0], nO * nP))
+        dX = self.gemm(dP, W.reshape((nO * nP, nI)))
+        if dW.flags.c_contiguous:
+            self.gemm_add(dW.reshape((nO * nP, nI)), dP, X, trans1=True)
+        else:
+            dW += self.gemm(dP, X, trans1=True).reshape(W.shape)
+        db += dP.sum(axis=0).reshape((nO, nP))
+        return dX
 
 
 def _operands(x, y, trans1: bool, trans2: bool):

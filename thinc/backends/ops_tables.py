@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple
 
-from ..types import Floats2d, Ints1d, Ints2d
+from ..types import Floats1d, Floats2d, Ints1d, Ints2d
+from .murmur import murmur3_of_bytes, murmur3_of_keys
 
 HASH_WORDS = 4
 _LOW_32_BITS = 0xFFFFFFFF
@@ -16,6 +17,8 @@ class TableMethods:
     xp: Any
     alloc: Any
     asarray: Any
+    reduce_sum: Any
+    backprop_reduce_sum: Any
     _check_in_range: Any
 
     def gather_add(self, table: Floats2d, indices: Ints2d) -> Floats2d:
@@ -65,7 +68,99 @@ class TableMethods:
         rows = self.hash(as_uint64(self.xp, ids), seed) % self.xp.uint32(max(E.shape[0], 1))
         return E[rows].sum(axis=1, dtype=E.dtype), rows
 
+    # ---- linear models of hashed features ------------------------------------
+
+    def sparse_cells(self, keys: Ints1d, length: int, *, masked: bool = False) -> Ints2d:
+        """Where the weights of each feature lie: two of `length` cells.
+
+        keys: (m,), converted to uint64. Returns (m, 2) uint32: MurmurHash3 (x86, 32
+        bits) with the seeds 0 and 1, modulo length; if masked, its bits that length - 1
+        has. Raises ValueError unless 0 < length < 2^32.
+        """
+        if not 0 < length <= _LOW_32_BITS:
+            raise ValueError(f"sparse_cells: length must lie in [1, 2^32), got {length}.")
+        keys = as_uint64(self.xp, self.asarray(keys))
+        if keys.ndim != 1:
+            raise ValueError(f"sparse_cells expects keys of shape (m,), got {keys.shape}.")
+        hashes = [murmur3_of_keys(self.xp, keys, seed) for seed in (0, 1)]
+        cells = self.xp.stack(hashes, axis=1)
+        return cells & self.xp.uint32(length - 1) if masked else cells % self.xp.uint32(length)
+
+    def sparse_linear(
+        self,
+        W: Floats1d,
+        b: Floats1d,
+        cells: Ints2d,
+        values: Floats1d,
+        lengths: Ints1d,
+        stride: int,
+    ) -> Floats2d:
+        """Sums of weighted features: Y[r, c] = b[c] + sum of W[cells[m, k] + c stride] values[m].
+
+        W: (n,), b: (O,). cells: integers (m, K), values: (m,) of W's dtype, lengths:
+        (B,), how many of the features each row has, in order. Returns (B, O).
+        Raises IndexError for cells outside W or lengths that do not sum to m.
+        """
+        where = self._sparse_index("sparse_linear", W, b.shape[0], cells, values, stride)
+        products = W[where].sum(axis=1, dtype=W.dtype) * values[:, None]
+        return self.reduce_sum(products, lengths) + b
+
+    def backprop_sparse_linear(
+        self,
+        dW: Floats1d,
+        dY: Floats2d,
+        cells: Ints2d,
+        values: Floats1d,
+        lengths: Ints1d,
+        stride: int,
+    ) -> Floats1d:
+        """dW[cells[m, k] + c stride] += dY[r, c] values[m], in place. Returns dW.
+
+        dW: (n,), the gradient to add to. dY: (B, O). Others and errors as in sparse_linear.
+        """
+        where = self._sparse_index(
+            "backprop_sparse_linear", dW, dY.shape[1], cells, values, stride
+        )
+        d_weights = (self.backprop_reduce_sum(dY, lengths) * values[:, None]).astype(dW.dtype)
+        if d_weights.shape[0] != values.shape[0]:
+            raise IndexError(
+                f"backprop_sparse_linear: lengths sum to {d_weights.shape[0]}, "
+                f"but there are {values.shape[0]} features."
+            )
+        for k in range(cells.shape[1]):
+            self.scatter_add(dW, where[:, k].reshape(-1), d_weights.reshape(-1))
+        return dW
+
+    def _sparse_index(self, who: str, W, nO: int, cells, values, stride: int) -> Any:
+        """Indices into W, (m, K, nO)."""
+        if W.ndim != 1 or cells.ndim != 2 or values.shape != cells.shape[:1]:
+            raise ValueError(
+                f"{who}: expected weights (n,), cells (m, K) and values (m,), "
+                f"got {W.shape}, {cells.shape} and {values.shape}."
+            )
+        if cells.dtype.kind not in "iu":
+            raise TypeError(f"{who}: cells must be integers, got {cells.dtype}.")
+        # The last class reaches furthest: if its cells lie in W, all do.
+        in_range = W.shape[0] - max(nO - 1, 0) * stride
+        self._check_in_range(f"{who}: cells", cells, in_range if nO else 2**32)
+        return cells.astype("int64")[:, :, None] + self.xp.arange(nO, dtype="int64") * stride
+
     # ---- hashing -------------------------------------------------------------
+
+    def hash_strings(self, strings: Sequence[str]) -> Ints1d:
+        """An id for each string: (n,) uint64.
+
+        It is MurmurHash3 (x86, 32 bits, seed 0) of the UTF-8 bytes, extended to 64 bits
+        by its sign. Raises TypeError for what is no string, UnicodeEncodeError for one
+        with lone surrogates.
+        """
+        ids = []
+        for string in strings:
+            if not isinstance(string, str):
+                raise TypeError(f"hash_strings expects strings, got {type(string).__name__}.")
+            h = murmur3_of_bytes(string.encode("utf8"))
+            ids.append(h if h < 1 << 31 else h | _LOW_32_BITS << 32)
+        return self.xp.array(ids, dtype="uint64")
 
     def hash(self, ids: Ints1d, seed: int) -> Ints2d:
         """MurmurHash3 (x64, 128 bits) of the eight little-endian bytes of each id.

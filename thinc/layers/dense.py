@@ -170,6 +170,25 @@ def accumulate_bias_grad(model: Model, name: str, dY: Floats2d) -> None:
     model.inc_grad(name, dY.sum(axis=0).reshape(model.get_param(name).shape))
 
 
+def accumulate_grads(model: Model, names: Tuple[str, ...], add: Callable) -> Any:
+    """add(*gradients) adds to the gradients of parameters in place. Returns what it returns."""
+    ops = model.ops
+    grads = []
+    for name in names:
+        grad = model.maybe_get_grad(name) if model._params.proxy is None else None
+        if grad is None:
+            param = model.get_param(name)
+            grad = ops.alloc(param.shape, dtype=param.dtype)
+            if model._params.proxy is None:
+                model.set_grad(name, grad)
+        grads.append(grad)
+    result = add(*grads)
+    if model._params.proxy is not None:
+        for name, grad in zip(names, grads, strict=True):
+            model.inc_grad(name, grad)
+    return result
+
+
 def _as_view(grad: Any, shape: Tuple[int, ...]) -> Any:
     """The gradient's own memory in another shape; None if that takes a copy."""
     if grad.shape == shape:

@@ -8,6 +8,7 @@ from ..types import Floats2d, Ints1d, Ints2d
 from ..util import get_width
 from .array_getitem import ints_getitem
 from .chain import chain
+from .dense import accumulate_grads
 from .input_errors import check_array, describe
 
 
@@ -111,14 +112,4 @@ def column_mask(model: Model, is_train: bool) -> Any:
 
 def accumulate_row_grad(model: Model, name: str, dY: Floats2d, rows: Ints2d) -> None:
     """gradient[rows[b, k]] += dY[b], repeats included. dY: (B, O), rows: (B, K)."""
-    ops = model.ops
-    table = model.get_param(name)
-    if model._params.proxy is None:
-        grad = model.maybe_get_grad(name)
-        if grad is None:
-            grad = ops.alloc(table.shape, dtype=table.dtype)
-            model.set_grad(name, grad)
-        ops.backprop_gather_add(grad, dY, rows)
-    else:
-        grad = ops.alloc(table.shape, dtype=table.dtype)
-        model.inc_grad(name, ops.backprop_gather_add(grad, dY, rows))
+    accumulate_grads(model, (name,), lambda grad: model.ops.backprop_gather_add(grad, dY, rows))

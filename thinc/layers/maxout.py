@@ -6,7 +6,7 @@ from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
 from ..util import get_width
-from .dense import accumulate_bias_grad, accumulate_weight_grad, with_options
+from .dense import accumulate_grads, with_options
 from .input_errors import usable_rows
 
 
@@ -56,11 +56,11 @@ def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callab
         Y, which = ops.affine_maxout(X, W, b)
 
     def backprop(dY: Floats2d) -> Floats2d:
-        nO, nP, nI = W.shape
-        dP = ops.backprop_maxout(dY, which, nP).reshape(dY.shape[0], nO * nP)
-        accumulate_weight_grad(model, "W", dP, X)
-        accumulate_bias_grad(model, "b", dP)
-        return ops.gemm(dP, W.reshape(nO * nP, nI))
+        return accumulate_grads(
+            model,
+            ("W", "b"),
+            lambda dW, db: ops.backprop_affine_maxout(dY, which, X, W, dW, db),
+        )
 
     return Y, backprop
 

@@ -4,10 +4,10 @@ from ..model import Model
 from ..registration import registry
 from ..types import Floats1d, Floats2d, Ints1d
 from ..util import get_width
+from .dense import accumulate_bias_grad, accumulate_grads
 from .input_errors import check_array, describe
 
 InT = Tuple[Ints1d, Floats1d, Ints1d]
-SEEDS = (0, 1)
 
 
 @registry.layers("SparseLinear.v1")
@@ -53,29 +53,21 @@ def forward(model: Model[InT, Floats2d], X: InT, is_train: bool) -> Tuple[Floats
     b = model.get_param("b")
     nO, length = model.get_dim("nO"), model.get_dim("length")
     keys, values, lengths = _checked(ops, X, W)
-    first = ops.xp.arange(nO, dtype="int64")
-    if not model.attrs["v1_indexing"]:
-        first = first * length
-    # cells[s][m, c]: where in W feature m has its weight for class c, by seed s.
-    cells = []
-    for seed in SEEDS:
-        hashes = murmur3_32(ops.xp, keys, seed).astype("int64")
-        hashes = hashes & (length - 1) if model.attrs["v1_indexing"] else hashes % length
-        cells.append(hashes[:, None] + first)
-    products = sum(W[cell] for cell in cells) * values[:, None]
-    Y = ops.reduce_sum(products, lengths)
-    Y += b
+    v1 = model.attrs["v1_indexing"]
+    cells = ops.sparse_cells(keys, length, masked=v1)
+    stride = 1 if v1 else length
+    Y = ops.sparse_linear(W, b, cells, values, lengths, stride)
 
     def backprop(dY: Floats2d) -> InT:
         if getattr(dY, "shape", None) != Y.shape:
             raise ValueError(f"expected a gradient of shape {Y.shape}, got {describe(dY)}")
-        d_products = ops.backprop_reduce_sum(cast(Floats2d, ops.as_contig(dY)), lengths)
-        d_weights = (d_products * values[:, None]).astype(W.dtype, copy=False).reshape(-1)
-        dW = ops.alloc(W.shape, dtype=W.dtype)
-        for cell in cells:
-            ops.scatter_add(dW, cell.reshape(-1), d_weights)
-        model.inc_grad("W", dW)
-        model.inc_grad("b", dY.sum(axis=0))
+        dY = cast(Floats2d, ops.as_contig(dY))
+        accumulate_grads(
+            model,
+            ("W",),
+            lambda dW: ops.backprop_sparse_linear(dW, dY, cells, values, lengths, stride),
+        )
+        accumulate_bias_grad(model, "b", dY)
         return X
 
     return Y, backprop
@@ -87,25 +79,6 @@ def init(model: Model[InT, Floats2d], X: Optional[InT] = None, Y: Any = None) ->
     nO = model.get_dim("nO")
     model.set_param("W", model.ops.alloc1f(nO * model.get_dim("length")))
     model.set_param("b", model.ops.alloc1f(nO))
-
-
-def murmur3_32(xp: Any, keys: Any, seed: int) -> Any:
-    """MurmurHash3 (x86, 32 bits) of the eight little-endian bytes of each key.
-
-    keys: uint64 of any shape; returns uint32 of that shape. Austin Appleby's algorithm,
-    https://github.com/aappleby/smhasher.
-    """
-    u32 = xp.uint32
-    h = xp.full(keys.shape, seed, dtype="uint32")
-    for shift in (0, 32):
-        k = (keys >> xp.uint64(shift)).astype("uint32") * u32(0xCC9E2D51)
-        k = (k << u32(15) | k >> u32(17)) * u32(0x1B873593)
-        h = h ^ k
-        h = (h << u32(13) | h >> u32(19)) * u32(5) + u32(0xE6546B64)
-    h = h ^ u32(8)
-    h = (h ^ h >> u32(16)) * u32(0x85EBCA6B)
-    h = (h ^ h >> u32(13)) * u32(0xC2B2AE35)
-    return h ^ h >> u32(16)
 
 
 def _checked(ops, X: Any, W: Floats1d) -> Tuple[Any, Any, Any]:
@@ -125,4 +98,6 @@ def _checked(ops, X: Any, W: Floats1d) -> Tuple[Any, Any, Any]:
         raise ValueError(f"expected integer keys, got {describe(keys)}")
     if lengths.size and lengths.dtype.kind not in "iu":
         raise ValueError(f"expected integer lengths, got {describe(lengths)}")
-    return keys.astype("uint64"), values.astype(W.dtype), ops.asarray1i(lengths)
+    if not keys.size:
+        keys = keys.astype("uint64")
+    return keys, values.astype(W.dtype, copy=False), ops.asarray1i(lengths)

@@ -2,6 +2,7 @@
 // See gemm_plans.hpp for how a product is made.
 #pragma once
 #include "affine.hpp"
+#include "maxout_gradients.hpp"
 
 namespace thinc {
 namespace THINC_LEVEL {
@@ -60,6 +61,7 @@ static void fill_gemm(Kernels<T>& kernels) {
     kernels.gemm = gemm<T>;
     kernels.affine = affine<T>;
     kernels.affine_maxout = affine_maxout<T>;
+    kernels.backprop_affine_maxout = backprop_affine_maxout<T>;
 }
 
 }  // namespace THINC_LEVEL

@@ -46,6 +46,24 @@ static void hash_rows(uint32_t* out, const uint64_t* ids, int64_t n, uint32_t se
     hashing::hash_blocks(out, ids, n, seed, modulo);
 }
 
+template <typename Word>
+static inline __attribute__((always_inline)) void hash_keys_twice(uint32_t* out, const uint64_t* keys,
+                                                                  int64_t n, Word word) {
+    for (int64_t i = 0; i < n; ++i) {
+        out[2 * i] = word(murmur3_x86_32(static_cast<Word64>(keys[i]), 0));
+        out[2 * i + 1] = word(murmur3_x86_32(static_cast<Word64>(keys[i]), 1));
+    }
+}
+
+static void sparse_cells(uint32_t* out, const uint64_t* keys, int64_t n, uint32_t length, bool masked) {
+    if (masked) {
+        const uint32_t mask = length - 1;
+        hash_keys_twice(out, keys, n, [=](uint32_t word) { return word & mask; });
+    } else {
+        hash_keys_twice(out, keys, n, Modulo(length));
+    }
+}
+
 static void ngrams(uint64_t* out, const uint64_t* keys, int64_t n, int64_t order) {
     const int64_t nr_out = n - order + 1;
     const uint64_t start = murmur64a_start(8 * static_cast<uint64_t>(order), 0);
@@ -78,6 +96,7 @@ static int64_t find_out_of_range(const uint32_t* indices, int64_t n, uint32_t nr
 static void fill_hashing(KernelTable& table) {
     table.hash_ids = hash_ids;
     table.hash_rows = hash_rows;
+    table.sparse_cells = sparse_cells;
     table.ngrams = ngrams;
     table.find_out_of_range = find_out_of_range;
 }

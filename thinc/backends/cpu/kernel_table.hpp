@@ -91,6 +91,15 @@ struct Kernels {
     // table[indices[b, k]] += dY[b]
     void (*backprop_gather_add)(T* table, const T* dY, const uint32_t* indices, int64_t B, int64_t K, int64_t width);
 
+    // ---- sparse linear models (sparse.hpp) ---------------------------------
+    // Y[r, c] = b[c] + sum over features m of row r, k < K, of W[cells[m, k] + c * stride] * values[m]
+    void (*sparse_linear)(T* Y, const T* W, const T* b, const uint32_t* cells, const T* values,
+                          const int32_t* lengths, int64_t rows, int64_t O, int64_t K, int64_t stride);
+    // dW[cells[m, k] + c * stride] += dY[r, c] * values[m]
+    void (*backprop_sparse_linear)(T* dW, const T* dY, const uint32_t* cells, const T* values,
+                                   const int32_t* lengths, int64_t rows, int64_t O, int64_t K,
+                                   int64_t stride);
+
     // ---- matrix products (gemm.hpp) ----------------------------------------
     // C (M, N), row stride ldc, unit column stride = alpha * A (M, K) @ B (K, N) + beta * C.
     // A and B have any row and column strides (in elements); a transposed
@@ -107,6 +116,12 @@ struct Kernels {
     // best, which (M, O) = maxout of X (M, K) @ W (O * pieces, K)^T + b (O * pieces,)
     void (*affine_maxout)(T* best, int32_t* which, const T* X, int64_t ldx, const T* W, const T* b,
                           int64_t M, int64_t O, int64_t pieces, int64_t K);
+
+    // The backward pass of affine_maxout (maxout_gradients.hpp): dX (M, K) is written, dW
+    // (O, pieces, K) and db (O, pieces) are added to. which: (M, O), in [0, pieces).
+    void (*backprop_affine_maxout)(T* dX, T* dW, T* db, const T* dY, const int32_t* which, const T* X,
+                                   int64_t ldx, const T* W, int64_t M, int64_t O, int64_t pieces,
+                                   int64_t K);
 
     // ---- vectors (vectors.hpp) ---------------------------------------------
     // Y[i * y_stride] += alpha * X[i * x_stride], 0 <= i < N; with alpha == 0 X is not read
@@ -138,6 +153,9 @@ struct KernelTable {
     void (*hash_ids)(uint32_t* out, const uint64_t* ids, int64_t n, uint32_t seed);
     // The same, each word reduced modulo nr_row.
     void (*hash_rows)(uint32_t* out, const uint64_t* ids, int64_t n, uint32_t seed, uint32_t nr_row);
+    // MurmurHash3_x86_32 of each key with the seeds 0 and 1; out: (n, 2). Words are reduced
+    // modulo length or, if masked, to the bits of length - 1. length > 0.
+    void (*sparse_cells)(uint32_t* out, const uint64_t* keys, int64_t n, uint32_t length, bool masked);
     // MurmurHash64A of each run of `order` keys; out: (n - order + 1,), order >= 1
     void (*ngrams)(uint64_t* out, const uint64_t* keys, int64_t n, int64_t order);
     // The first position whose index is not below nr_row, or -1.

@@ -14,6 +14,7 @@
 #include "random.hpp"
 #include "rows.hpp"
 #include "sequences.hpp"
+#include "sparse.hpp"
 #include "tables.hpp"
 #include "vectors.hpp"
 
@@ -32,6 +33,7 @@ static void fill(Kernels<T>& kernels) {
     fill_rows(kernels);
     fill_sequences(kernels);
     fill_tables(kernels);
+    fill_sparse(kernels);
     fill_gemm(kernels);
     fill_lstm(kernels);
     fill_vectors(kernels);
