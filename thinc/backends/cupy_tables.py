@@ -123,6 +123,11 @@ class TableKernels:
         launch("hash_embed", dtype, Y, rows, contiguous(xp, E), keys, n, width, nr_row, int(seed))
         return Y, remember(rows, limits=(0, nr_row - 1))
 
+    def sparse_cells(self, keys, length: int, *, masked: bool = False):
+        """As Ops.sparse_cells; the cells are known to lie in the table."""
+        cells = super().sparse_cells(keys, length, masked=masked)  # type: ignore[misc]
+        return remember(cells, limits=(0, length - 1))
+
     def hash(self, ids, seed: int):
         """As Ops.hash."""
         _check_seed("hash", seed)
