@@ -483,6 +483,21 @@ def test_copies_are_independent_and_take_gradients_along():
         assert_array_equal(a, b)
 
 
+def test_pickled_models_keep_parameters_state_and_gradients():
+    model = chain(
+        wrapped(),
+        JaxWrapper(running, numpy.ones(3, "f"), state={**STATE, "mean": STATE["mean"][:3]}),
+    )
+    Y, backprop = model.begin_update(batch())
+    backprop(Y)
+    loaded = pickle.loads(pickle.dumps(model))
+    assert loaded.to_bytes() == model.to_bytes()
+    for one in (model, loaded):
+        one.finish_update(SGD(0.1))
+    assert_array_equal(loaded.predict(batch()), model.predict(batch()))
+    assert loaded.layers[0].shims[0].device == model.layers[0].shims[0].device
+
+
 def test_devices():
     model = wrapped()
     Y = model.predict(batch())

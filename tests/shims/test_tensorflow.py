@@ -433,6 +433,33 @@ def test_a_copy_takes_the_gradients_along():
         assert_array_equal(a, b)
 
 
+# Keras's own, with NumPy 2.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("make", [dense, with_statistics, lambda: Decorated(3)])
+def test_pickled_models_keep_weights_and_gradients(make):
+    model = TensorFlowWrapper(make())
+    Y, backprop = model.begin_update(batch())
+    backprop(Y)
+    loaded = pickle.loads(pickle.dumps(model))
+    assert_array_equal(loaded.predict(batch()), model.predict(batch()))
+    for one in (model, loaded):
+        one.finish_update(SGD(0.1))
+    assert_array_equal(loaded.predict(batch()), model.predict(batch()))
+    assert not (loaded.predict(batch()) == Y).all()
+
+
+def test_the_random_seed_decides_about_weights_and_dropout():
+    outputs = []
+    for _ in range(2):
+        fix_random_seed(5)
+        network = keras.Sequential(
+            [keras.layers.Input((4,)), keras.layers.Dense(3), keras.layers.Dropout(0.5)]
+        )
+        outputs.append(TensorFlowWrapper(network).begin_update(batch())[0])
+    assert_array_equal(*outputs)
+    assert (outputs[0] == 0).any()
+
+
 def test_frozen_layers_of_a_copy_are_frozen():
     network = dense()
     network.layers[0].trainable = False

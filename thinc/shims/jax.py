@@ -220,6 +220,30 @@ class JaxShim(Shim):
         memo[id(self)] = self.copy()
         return memo[id(self)]
 
+    def __getstate__(self) -> Dict[str, Any]:
+        """For pickle, which knows no devices and no compiled functions."""
+        state = dict(self.__dict__)
+        state["device"] = (self.device.platform, self.device.id)
+        program = state.pop("_program")
+        state["_trees"] = None if program is None else (self.params, self.state)
+        for name in ("_arrays", "_state", "_grads"):
+            state.pop(name, None)
+        state["_model"] = self._model._replace(params=None, state=None)
+        state["_saved_grads"] = None if program is None or self._grads is None else self._grads
+        return state
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        assert_jax_installed()
+        state = dict(state)
+        trees, grads = state.pop("_trees"), state.pop("_saved_grads")
+        platform, number = state.pop("device")
+        self.__dict__.update(state)
+        self.device = _find_device(platform, number)
+        self._program = None
+        if trees is not None:
+            self._set_up(*trees)
+            self._grads = None if grads is None else compat.jax.device_put(grads, self.device)
+
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the parameters: ("cpu", -1) or ("gpu", number).
 
@@ -283,6 +307,14 @@ class JaxShim(Shim):
             else:
                 loaded.append(jax.device_put(value, self.device))
         return loaded
+
+
+def _find_device(platform: str, number: int) -> Any:
+    """The device that another process has called so, or the default one."""
+    try:
+        return next(d for d in compat.jax.devices(platform) if d.id == number)
+    except (RuntimeError, StopIteration):
+        return get_jax_default_device()
 
 
 def _no_backprop(dY: Any) -> Any:

@@ -203,6 +203,32 @@ class TensorFlowShim(Shim):
         memo[id(self)] = self.copy()
         return memo[id(self)]
 
+    def __getstate__(self) -> Dict[str, Any]:
+        """For pickle, which keeps what a variable is, but not that it is the model's."""
+        state = dict(self.__dict__)
+        index = {id(v): i for i, v in enumerate(self._model.variables)} if self._model else {}
+        state["_reached"] = [index[id(variable)] for variable in self._reached]
+        state["gradients"] = self.gradients and [grad.numpy() for grad in self.gradients]
+        if getattr(self._model, "catalogue_name", None) is not None:
+            # Keras could not pickle it: it is made again by its registered class.
+            state["_model"] = None
+            state["_saved"] = self.to_bytes()
+        return state
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        assert_tensorflow_installed()
+        state = dict(state)
+        saved, reached = state.pop("_saved", None), state.pop("_reached")
+        gradients = state.pop("gradients")
+        self.__dict__.update(state)
+        self._clear_gradients()
+        if saved is not None:
+            self.from_bytes(saved)
+        if gradients is not None:
+            variables = self._model.variables
+            to_tensor = compat.tensorflow.convert_to_tensor
+            self._add_gradients([variables[i] for i in reached], [to_tensor(g) for g in gradients])
+
     def _give_gradients(self, other: "TensorFlowShim") -> None:
         """Copy the gradients for the same variables of the other shim's model."""
         gradients, reached = self.gradients, self._reached
