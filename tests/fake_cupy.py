@@ -18,6 +18,9 @@ Every name in FUNCTIONS and METHODS exists in CuPy 13 and 14.
 
 import builtins
 import contextlib
+import functools
+import os
+import pathlib
 import sys
 import types
 
@@ -889,11 +892,24 @@ def install(monkeypatch):
     monkeypatch.setattr(CupyOps, "_xp2", cupyx)
     for cls in [cls for cls in _ops_by_type if cls is ndarray]:
         monkeypatch.delitem(_ops_by_type, cls)
-    import fake_kernels
-
     from thinc.backends import cuda_launch
 
-    monkeypatch.setattr(cuda_launch, "load", fake_kernels.load)
+    monkeypatch.setattr(cuda_launch, "load", _find_loader())
     STATS.__init__()
     random._state.seed(0)
     return module
+
+
+@functools.cache
+def _find_loader():
+    """What stands for compiled kernels: emulators, or, in the folder that the environment
+    variable THINC_HOST_KERNELS names, our CUDA sources compiled for the host."""
+    import fake_kernels
+
+    folder = os.environ.get("THINC_HOST_KERNELS")
+    if not folder:
+        return fake_kernels.load
+    sys.path.append(str(pathlib.Path(__file__).parent / "cuda"))
+    from host import HostKernels
+
+    return fake_kernels.loader(HostKernels(pathlib.Path(folder)))

@@ -27,11 +27,40 @@ def emulates(function):
 
 def load(name, types):
     """In the place of cuda_launch.load: a function of (grid, block, arguments)."""
+    words = dict(zip(KERNELS[name].template, types, strict=True))
+
+    def emulate(grid, block, arrays):
+        with numpy.errstate(all="ignore"):
+            EMULATORS[name](words, *arrays)
+
+    return _recorded(name, words, emulate)
+
+
+def loader(host_kernels):
+    """As load, but of our CUDA sources, compiled by the host's compiler: cuda/host.py."""
+    from host import as_slot
+
+    def load_on_host(name, types):
+        kernel = KERNELS[name]
+
+        def call(grid, block, arguments):
+            slots = (ctypes.c_uint64 * len(arguments))()
+            for i, (argument, value) in enumerate(zip(kernel.arguments, arguments, strict=True)):
+                is_array = isinstance(value, numpy.ndarray)
+                slots[i] = value.ctypes.data if is_array else as_slot(argument.type, value)
+            host_kernels.call(kernel, types, grid, block, slots)
+
+        return _recorded(name, dict(zip(kernel.template, types, strict=True)), call)
+
+    return load_on_host
+
+
+def _recorded(name, words, work):
+    """A launch that fake_cupy counts, and records while it captures."""
     from fake_cupy import ndarray, run
 
-    kernel, words = KERNELS[name], dict(zip(KERNELS[name].template, types, strict=True))
+    kernel = KERNELS[name]
     written = [i for i, argument in enumerate(kernel.arguments) if argument.is_written]
-    by_address = name in ("adam", "sgd", "pad_rows")
 
     def start(grid, block, arguments):
         assert all(0 < size < 2**31 for size in (*grid, *block)) and numpy.prod(block) <= 1024
@@ -45,15 +74,10 @@ def load(name, types):
             else:
                 assert value == 0 and argument.is_optional, argument
                 plain.append(None)
-
-        def work(*arrays):
-            with numpy.errstate(all="ignore"):
-                EMULATORS[name](words, *arrays)
-
         writes = [plain[i] for i in written if plain[i] is not None]
-        if by_address and name != "pad_rows":
+        if name in ("adam", "sgd"):
             writes = _arrays_of(plain[0], words["T"])
-        run(f"kernel {name}", work, plain, writes=writes)
+        run(f"kernel {name}", lambda *arrays: work(grid, block, arrays), plain, writes=writes)
 
     return start
 
