@@ -13,6 +13,8 @@ from thinc.api import (
     Ragged,
     Relu,
     Softmax,
+    SparseLinear,
+    SparseLinear_v2,
     add,
     bidirectional,
     chain,
@@ -217,6 +219,26 @@ def test_uniqued_and_map_list():
     model = map_list(Linear(2)).initialize(X=[ROWS])
     check_gradients(model, [ROWS, ROWS[:0], ROWS[:1]])
     assert model.predict([]) == []
+
+
+@pytest.mark.parametrize("layer", [SparseLinear, SparseLinear_v2])
+def test_resizable_sparse_layers_keep_what_they_know(layer):
+    keys = numpy.array([0, 1, 2**64 - 1], "uint64")
+    X = (keys, numpy.ones(3, "f"), numpy.array([2, 1], "int32"))
+    model = resizable(
+        layer(2, 16), lambda old, nO: resize_linear_weighted(old, nO, fill_defaults={"b": -7.0})
+    ).initialize()
+    known = model.layers[0]
+    for name in known.param_names:
+        shape = known.get_param(name).shape
+        known.set_param(name, numpy.random.default_rng(0).normal(0, 1, shape).astype("f"))
+    before = model.predict(X)
+    resize_model(model, 5)
+    after = model.predict(X)
+    assert_array_equal(after[:, :2], before)
+    assert_array_equal(model.layers[0].get_param("b")[2:], [-7.0] * 3)
+    if layer is SparseLinear_v2:  # each class has cells of its own
+        assert_array_equal(after[:, 2:], numpy.full((2, 3), -7.0))
 
 
 def test_resizable():

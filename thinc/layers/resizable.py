@@ -47,8 +47,9 @@ def resize_linear_weighted(
 ) -> Model:
     """The layer with nO = new_nO: old rows of its parameters kept, new rows filled.
 
-    layer: a layer without children, whose parameters have nO as first axis. If it has
-    none yet, nO is set on the layer itself; otherwise a new layer is returned.
+    layer: a layer without children, whose parameters have nO as first axis, or begin with
+    the first output's numbers (SparseLinear's do). If it has none yet, nO is set on the
+    layer itself; otherwise a new layer is returned.
     fill_defaults: the value of new rows, by parameter name; 0 where not named.
     Raises ValueError if new_nO is smaller than nO, or the layer has children, refs or
     shims.
@@ -80,8 +81,9 @@ def resize_linear_weighted(
     for name in layer.param_names:
         if layer.has_param(name):
             values = larger.get_param(name)
-            values[:nO] = layer.get_param(name)
-            values[nO:] = (fill_defaults or {}).get(name, 0.0)
+            kept = layer.get_param(name)
+            values[: len(kept)] = kept
+            values[len(kept) :] = (fill_defaults or {}).get(name, 0.0)
     return larger
 
 
