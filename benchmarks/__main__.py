@@ -31,7 +31,7 @@ PARTS = [
     ("Single operations", single_ops, True, False),
     ("Threads", threads, True, False),
     ("Import", imports, True, False),
-    ("Accuracy against float64", accuracy, True, False),
+    ("Accuracy against float64", accuracy, False, False),
     ("Scaling", scaling, False, False),
     ("Instructions", instructions, False, True),
     ("Memory", memory, False, True),
