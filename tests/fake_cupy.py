@@ -892,9 +892,11 @@ def install(monkeypatch):
     monkeypatch.setattr(CupyOps, "_xp2", cupyx)
     for cls in [cls for cls in _ops_by_type if cls is ndarray]:
         monkeypatch.delitem(_ops_by_type, cls)
-    from thinc.backends import cuda_launch
+    from thinc.backends import cuda_launch, cupy_arrays
 
     monkeypatch.setattr(cuda_launch, "load", _find_loader())
+    monkeypatch.setattr(cupy_arrays, "_starts", {})
+    monkeypatch.setattr(cupy_arrays, "checks_arguments", True)
     STATS.__init__()
     random._state.seed(0)
     return module
