@@ -622,12 +622,17 @@ def gemm(transa, transb, a, b, out=None, alpha=1.0, beta=0.0):
     return out
 
 
+ATOMIC = ("int32", "uint32", "uint64", "float16", "float32", "float64", "complex64")
+
+
 # ---- cupyx --------------------------------------------------------------------------------
 
 
 def scatter_add(table, indices, values):
     """table[indices] += values. Like CuPy's it lets indices wrap around."""
     plain = _index(indices)[0]
+    if table.dtype.name not in ATOMIC:
+        raise TypeError(f"cupy.add.at only supports {ATOMIC}, not {table.dtype}")
 
     def add_at(a, v):
         numpy.add.at(a, plain, v)

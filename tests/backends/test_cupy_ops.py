@@ -319,6 +319,14 @@ def test_scatter_add(ops):
             ops.scatter_add(table, ops.asarray([0, bad]), one)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint64", "float16", "float64"])
+def test_tables_of_many_dtypes_are_added_to(ops, dtype):
+    table = ops.alloc1f(4, dtype=dtype)
+    values = ops.asarray(numpy.array([1, 2, 3]).astype(dtype))
+    ops.scatter_add(table, ops.asarray([1, 1, 3]), values)
+    assert table.dtype == dtype and table.get().tolist() == [0, 3, 0, 3]
+
+
 def test_seeds_decide_which_columns_are_dropped(ops):
     def masks():
         numpy.random.seed(3)

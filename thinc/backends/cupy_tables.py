@@ -75,7 +75,7 @@ class TableKernels:
             or not table.flags.c_contiguous
             or indices.dtype.kind not in "iu"
         ):
-            self._xp2.scatter_add(table, indices, values)
+            self._scatter_anything(table, indices, values)
             return
         width = table.shape[1] if is_matrix else 1
         indices = self._from_the_end(self._usable_indices(indices), table.shape[0])
@@ -85,6 +85,13 @@ class TableKernels:
             contiguous(self.xp, values).reshape((shape[0], width)),
             indices.reshape((shape[0], 1)),
         )
+
+    def _scatter_anything(self, table, indices, values) -> None:
+        """scatter_add of CuPy, which has no atomic addition of int64 but of uint64."""
+        if table.dtype == "int64":
+            values = self.xp.asarray(values).astype("int64").view("uint64")
+            table = table.view("uint64")
+        self._xp2.scatter_add(table, indices, values)
 
     def _from_the_end(self, indices, nr_row: int):
         """Negative indices count from the end."""
