@@ -29,7 +29,7 @@ setup(
     py_modules=[],
     script_args=sys.argv[1:],
     ext_modules=cythonize(
-        [Extension(name, [source], language="c++", extra_compile_args=["-O0", "-g0", "-std=c++17"])],
+        [Extension(name, [source], language="c++", extra_compile_args=["-O0", "-std=c++17"])],
         language_level=3,
         include_path=sys.path,
         quiet=True,

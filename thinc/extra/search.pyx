@@ -9,7 +9,6 @@ wrong: what to train on.
 Python sees the results; the methods that search are for C. An exception in a callback
 leaves the beam as it was before the call.
 """
-from cpython.exc cimport PyErr_WriteUnraisable
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.float cimport DBL_MAX
 from libc.math cimport exp, isnan
@@ -346,13 +345,9 @@ cdef void clear_tables(Beam beam) noexcept:
 
 
 cdef void delete_content(Pool mem, del_func_t del_func, void* content) noexcept:
-    """The others must go too, so an error is reported, not raised."""
-    if content is NULL or del_func is NULL:
-        return
-    try:
+    # noexcept: an error is reported through sys.unraisablehook, for the others must go too.
+    if content is not NULL and del_func is not NULL:
         del_func(mem, content, NULL)
-    except:  # noqa: E722
-        PyErr_WriteUnraisable("deleting a state of a Beam")
 
 
 cdef void delete_contents(Beam beam) noexcept:
