@@ -279,7 +279,7 @@ class PlainSearch:
 
     def advance(self, scores, is_valid, costs):
         candidates = []
-        for i, (score, _, path, final) in enumerate(self.states):
+        for i, (score, _, _, final) in enumerate(self.states):
             if final:
                 mean = score / F(self.t) if self.t else F(0)
                 candidates.append((F(score + mean), i * self.nr_class))
@@ -530,7 +530,7 @@ def beams(client, seed, width=4, steps=3):
     rng = numpy.random.default_rng(seed)
     pair = started(client, width), started(client, width)
     for _ in range(steps):
-        for beam, valid in zip(pair, [(1, 1, 1), (0, 1, 1)]):
+        for beam, valid in zip(pair, [(1, 1, 1), (0, 1, 1)], strict=True):
             shape = (len(beam), NR_CLASS)
             costs = numpy.tile(F([1, 0, 0]), (shape[0], 1))
             step(client, beam, rng.normal(size=shape), [valid] * shape[0], costs)
@@ -540,7 +540,7 @@ def beams(client, seed, width=4, steps=3):
 def live(client, beam):
     return [
         (score, loss, history)
-        for (score, loss, _), history in zip(client.states(beam), beam.histories)
+        for (score, loss, _), history in zip(client.states(beam), beam.histories, strict=False)
     ]
 
 
