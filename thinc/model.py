@@ -604,9 +604,10 @@ class Model(Generic[InT, OutT]):
     def to_safetensors(self, path: Any) -> None:
         """Write all parameters to a file that other programs can read: safetensors.
 
-        A tensor is called after the place of its node: "layers.0.W", "W" in the root. Shims
-        become a tensor of bytes each, "layers.1.shims.0"; dims, refs and attributes go into
-        the metadata. A crash leaves the old file or the new one.
+        A tensor is called after the place of its node: "layers.0.W", "W" in the root. So are
+        weights of JAX and Keras, "layers.1.shims.0.params.W"; other shims become a tensor of
+        bytes each. Dims, refs and attributes go into the metadata. A crash leaves the old
+        file or the new one.
         Raises ImportError if safetensors is not installed; otherwise as to_bytes.
         """
         from .safetensors_files import to_safetensors

@@ -557,6 +557,15 @@ def test_parameters_of_another_model(other, message):
     assert model.to_bytes() == before
 
 
+def test_a_state_that_does_not_fit_leaves_the_parameters_as_they_were():
+    model = JaxWrapper(running, numpy.ones(4, "f"), state=STATE)
+    other = JaxWrapper(running, numpy.zeros(4, "f"), state={**STATE, "mean": numpy.zeros(3, "f")})
+    before = model.to_bytes()
+    with pytest.raises(DeserializationError, match=r"'mean' is of shape \(3,\), expected \(4,\)"):
+        model.from_bytes(other.to_bytes())
+    assert model.to_bytes() == before
+
+
 def test_a_float_may_stand_for_another():
     model = wrapped()
     model.from_bytes(JaxWrapper(network, parameters(dtype="float16", seed=4)).to_bytes())
@@ -604,6 +613,46 @@ def test_damaged_data_is_rejected_or_loaded_whole(data):
     except DeserializationError:
         assert TARGET.to_bytes() == before
     TARGET.from_bytes(before)
+
+
+def test_safetensors_have_every_parameter_by_its_place(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    def make(seed):
+        state = {**STATE, "mean": STATE["mean"][:3]}
+        params = jnp.full(3, seed, dtype="bfloat16")
+        return chain(wrapped(seed=seed), JaxWrapper(running, params, state=state))
+
+    model, other, path = make(1), make(2), tmp_path / "model"
+    model.layers[0].shims[0].cfg["note"] = "mine"
+    model.to_safetensors(path)
+    found = load_file(path)
+    assert set(found) == {
+        "layers.0.shims.0.params.hidden/W",
+        "layers.0.shims.0.params.hidden/b",
+        "layers.0.shims.0.params.out",
+        "layers.1.shims.0.params.params",
+        "layers.1.shims.0.state.mean",
+        "layers.1.shims.0.state.steps",
+    }
+    assert found["layers.1.shims.0.params.params"].dtype.name == "bfloat16"
+    assert_array_equal(found["layers.0.shims.0.params.out"], parameters()["out"])
+    assert other.from_safetensors(path).to_bytes() == model.to_bytes()
+    # Another program may change them, and drop our metadata.
+    save_file({**found, "layers.0.shims.0.params.out": numpy.ones((5, 3), "f")}, path)
+    other.from_safetensors(path)
+    assert (leaves(other.layers[0])[2] == 1).all() and other.layers[0].shims[0].cfg[
+        "note"
+    ] == "mine"
+    before = other.to_bytes()
+    for wrong, message in (
+        (numpy.ones((5, 2), "f"), r"params.out: it is of shape \(5, 2\), expected \(5, 3\)"),
+        (numpy.ones((5, 3), "i4"), "'out' is of dtype int32, expected float32"),
+    ):
+        save_file({**found, "layers.0.shims.0.params.out": wrong}, path)
+        with pytest.raises(DeserializationError, match=message):
+            other.from_safetensors(path)
+        assert other.to_bytes() == before
 
 
 def test_a_failing_second_shim_undoes_the_first():

@@ -535,6 +535,24 @@ def test_round_trip_of_a_trained_model(via, tmp_path):
     assert other.to_bytes() == model.to_bytes()
 
 
+def test_safetensors_have_every_weight(tmp_path):
+    from safetensors.numpy import load_file
+
+    model, _, X, _ = trained()
+    other, _, _, _ = trained(epochs=0)
+    model.to_safetensors(tmp_path / "model")
+    names = {name for name in load_file(tmp_path / "model") if ".shims." in name}
+    assert names == {
+        f"layers.1.shims.0.weights.{i}.{name}"
+        for i, name in enumerate(
+            ["gamma", "beta", "moving_mean", "moving_variance", "kernel", "bias"]
+        )
+    }
+    other.from_safetensors(tmp_path / "model")
+    assert_array_equal(other.predict(X), model.predict(X))
+    assert other.to_bytes() == model.to_bytes()
+
+
 def test_the_shim_alone_goes_to_disk_and_back(tmp_path):
     shim = TensorFlowShim(dense(), config={"a": [1, 2]})
     shim.to_disk(tmp_path / "shim")

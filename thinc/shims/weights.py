@@ -4,7 +4,7 @@ What is read is checked twice: thinc.serialize makes sure that the data is well 
 runs no code, take_weights that it fits the model that is to load it.
 """
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 
@@ -61,6 +61,22 @@ def unpack_weights(data: Any, groups: Sequence[str]) -> Tuple[Dict, Dict[str, Li
     if not isinstance(message["config"], dict):
         raise DeserializationError("config is no map")
     return _plain(message["config"]), {group: _check_group(message[group]) for group in groups}
+
+
+def open_weights(data: Any) -> Optional[Tuple[Dict, Dict[str, List[Tuple[str, numpy.ndarray]]]]]:
+    """Config and groups as they were given to pack_weights; None for data of another kind."""
+    try:
+        message = serialize.parse_message(data)
+        groups = [key for key in message if key != "config"] if isinstance(message, dict) else []
+        config, found = unpack_weights(data, groups)
+        opened = {
+            group: [(name, _decode(dtype, array)) for name, dtype, array in entries]
+            for group, entries in found.items()
+        }
+        # Somebody else's data may look like ours: it has to come out as it went in.
+        return (config, opened) if pack_weights(config, opened) == data else None
+    except (DeserializationError, TypeError):
+        return None
 
 
 def _plain(value: Any) -> Any:
@@ -125,9 +141,13 @@ def _take(weight: Expected, dtype: str, array: numpy.ndarray) -> numpy.ndarray:
         raise DeserializationError(
             f"weight {weight.name!r} is of dtype {dtype}, expected {expected.name}"
         )
-    if dtype in _AS_BITS:
-        array = array.astype(array.dtype.newbyteorder("="), copy=False).view(_bits_dtype(dtype))
-    return array.astype(expected)  # always a copy, in native byte order
+    return _decode(dtype, array).astype(expected)  # always a copy, in native byte order
+
+
+def _decode(dtype: str, array: numpy.ndarray) -> numpy.ndarray:
+    if dtype not in _AS_BITS:
+        return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False).view(_bits_dtype(dtype))
 
 
 def _bits_dtype(name: str) -> numpy.dtype:
