@@ -200,9 +200,11 @@ def _build(folder: Path, source: str) -> ctypes.CDLL:
     program = _program(source)
     options = [*FLAGS, f"-I{HERE}", *cuda_launch.compile_options()[1:]]
     digest = hashlib.sha256()
-    for text in (program, compiler, repr(options), sys.platform, cuda_launch.sources_hash()):
+    for text in (program, compiler, repr(options), sys.platform):
         digest.update(text.encode() + b"\0")
-    digest.update((HERE / "host_shim.hpp").read_bytes())
+    for path in (HERE / "host_shim.hpp", *cuda_launch.source_files()):
+        if path.suffix != ".cu" or path.name == source:
+            digest.update(path.name.encode() + path.read_bytes())
     stem = f"{Path(source).stem}-{digest.hexdigest()[:16]}"
     library = folder / f"{stem}.so"
     if not library.is_file():

@@ -28,8 +28,7 @@ __global__ void softmax(T* Y, const T* X, i64 rows, i64 cols, double inverse_tem
             C sum = C(0);
 #pragma unroll
             for (int k = 0; k < ITEMS; ++k) {
-                const bool inside = lane_index() + k * WARP < cols;
-                x.at[k] = inside ? exp(x.at[k] - best) : C(0);
+                x.at[k] = exp(x.at[k] - best);  // zero beyond the row
                 sum += x.at[k];
             }
             const C scale = C(1) / warp_sum(sum);
