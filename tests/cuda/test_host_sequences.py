@@ -193,6 +193,17 @@ def test_offsets_that_lie_about_the_rows_touch_nothing_else(kernels):
         kernels.run("backprop_seq2col", "float32", dX, Z, *where, 1)
 
 
+def test_rows_beyond_the_last_sequence_are_in_none(kernels):
+    X, where = numpy.ones((4, 2), "f"), (numpy.array([0, 1, 2]), 2, 4, 2)
+    Y, dX = blank((4, 6), "float32"), blank((4, 2), "float32")
+    kernels.run("seq2col", "float32", Y, X, *where, 1)
+    assert_array_equal(Y, [[0, 0, 1, 1, 0, 0]] * 2 + [[0] * 6] * 2)
+    kernels.run("backprop_seq2col", "float32", dX, numpy.ones((4, 6), "f"), *where, 1)
+    assert_array_equal(dX, [[1, 1], [1, 1], [0, 0], [0, 0]])
+    kernels.run("spread", ("sum", "float32"), dX, X[:2].copy(), None, *where)
+    assert_array_equal(dX, [[1, 1], [1, 1], [0, 0], [0, 0]])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=15)
 @given(lengths=some_lengths, width=widths, seed=seeds, launch=launches)

@@ -67,6 +67,20 @@ def test_an_unknown_kernel():
         prepare("softmix", "float32")
 
 
+def test_bfloat16_has_16_bits():
+    bits = numpy.zeros(3, "uint16")
+    prepare("map_values", ("relu", "bfloat16"), bits, bits, 3, 0.0, 0.0, 0.0, 0.0)
+    for other in ("float32", "float16", "int16"):
+        array = bits.astype(other)
+        with pytest.raises(TypeError, match=f"X is an array of bfloat16, got {other}"):
+            prepare("map_values", ("relu", "bfloat16"), bits, array, 3, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_arrays_on_the_host_are_refused():
+    with pytest.raises(TypeError, match="softmax: Y is an array on the host"):
+        cuda_launch.launch("softmax", "float32", *softmax_arguments())
+
+
 def test_optional_arrays():
     arguments = (X, None, X, X[0], 4, 6, 0.0, 0.0, 0.0, 0.0)
     assert prepare("add_bias", ("relu", "float32"), *arguments).arguments[1] is None
@@ -190,6 +204,13 @@ def test_a_changed_header_changes_what_cupy_caches(tmp_path, monkeypatch):
         cuda_launch.sources_hash.cache_clear()
 
 
+class OnDevice:
+    """As much of a CuPy array as a launch looks at."""
+
+    def __init__(self, array):
+        self.dtype, self.flags = array.dtype, array.flags
+
+
 class FakeFunction:
     def __init__(self):
         self.launches = []
@@ -215,12 +236,12 @@ def test_what_cupy_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", module)
     cuda_launch.load.cache_clear()
     try:
-        empty = numpy.empty((0, 6), dtype="f")
+        empty = OnDevice(numpy.empty((0, 6), dtype="f"))
         cuda_launch.launch("softmax", "float32", empty, empty, 0, 6, 1.0)
         assert not asked and not function.launches
-        best = numpy.empty(2, dtype="f")
+        best, pieces = OnDevice(numpy.empty(2, dtype="f")), OnDevice(X[0])
         for _ in range(2):
-            cuda_launch.launch("maxout", "float32", best, None, X[0], None, 1, 2, 3)
+            cuda_launch.launch("maxout", "float32", best, None, pieces, None, 1, 2, 3)
     finally:
         cuda_launch.load.cache_clear()
     code, options, names = asked[0]

@@ -45,11 +45,15 @@ def launch(name: str, words: Words, *arguments: Any) -> None:
 
     words: the template parameters that the caller chooses (kernel.choices), () or "" if
     there are none. arguments: in the order of the declaration, CuPy arrays for pointers.
-    Raises what prepare raises; ImportError without CuPy.
+    Raises what prepare raises; TypeError for a NumPy array; ImportError without CuPy.
     """
     kernel, types, geometry, values = prepare(name, words, *arguments)
     if geometry.is_empty:
         return
+    for argument, value in zip(kernel.arguments, values, strict=True):
+        # CuPy would pass the one element of such an array in place of an address.
+        if isinstance(value, numpy.ndarray):
+            raise TypeError(f"CUDA kernel {name}: {argument.name} is an array on the host.")
     # None would be a missing argument to older CuPy, a zero is a null pointer to all.
     pointers = tuple(0 if value is None else value for value in values)
     load(kernel.name, types)(geometry.grid, geometry.block, pointers)
@@ -136,7 +140,12 @@ SIGNED = {"default", "total"}
 def _check_array(name: str, argument: str, array: Any, dtype: Optional[str]) -> None:
     if not hasattr(array, "dtype"):
         raise TypeError(f"CUDA kernel {name}: {argument} is an array, got {type(array).__name__}.")
-    if dtype is not None and array.dtype != dtype:
+    if dtype == "bfloat16":
+        # A dtype only where ml_dtypes is; its bits come in uint16 as well.
+        fits = array.dtype.name in ("bfloat16", "uint16")
+    else:
+        fits = dtype is None or array.dtype == dtype
+    if not fits:
         raise TypeError(
             f"CUDA kernel {name}: {argument} is an array of {dtype}, got {array.dtype}."
         )
@@ -147,8 +156,7 @@ def _check_array(name: str, argument: str, array: Any, dtype: Optional[str]) -> 
 def _dtype(kind: str, chosen: Dict[str, str]) -> Optional[str]:
     """The dtype of an array, None where any will do (units, bytes)."""
     if kind in ("T", "C"):
-        dtype = chosen["T"]
-        return compute_dtype(dtype) if kind == "C" else _array_dtype(dtype)
+        return compute_dtype(chosen["T"]) if kind == "C" else chosen["T"]
     if kind == "Index":
         return chosen["Index"]
     return DTYPES.get(kind)
@@ -157,11 +165,6 @@ def _dtype(kind: str, chosen: Dict[str, str]) -> Optional[str]:
 def compute_dtype(dtype: str) -> str:
     """The dtype that kernels compute in, that of moments, means and partial sums."""
     return "float64" if dtype == "float64" else "float32"
-
-
-def _array_dtype(dtype: str) -> Optional[str]:
-    # bfloat16 exists as a dtype only where ml_dtypes is; its bits come in uint16 as well.
-    return None if dtype == "bfloat16" else dtype
 
 
 # ---- compilation -----------------------------------------------------------------
