@@ -234,6 +234,20 @@ def test_constants_among_the_parameters_are_kept():
     assert_array_equal(model.shims[0].params["order"], [3, 2, 1, 0])
 
 
+def test_numbers_as_parameters():
+    model = JaxWrapper(lambda params, X: X * params["a"], {"a": numpy.float32(2.0)})
+    X = batch()
+    for _ in range(3):
+        Y, backprop = model.begin_update(X)
+        assert_allclose(backprop(Y - 5 * X), (Y - 5 * X) * Y[0, 0] / X[0, 0], rtol=1e-5)
+        model.finish_update(Adam(0.1))
+    assert 2.1 < model.shims[0].params["a"] < 2.5
+    assert model.copy().from_bytes(model.to_bytes()).predict(X).shape == X.shape
+    with pytest.raises(ValueError, match="only arrays are trained: write numpy.float32"):
+        JaxWrapper(lambda params, X: X * params["a"], {"a": 2.0})
+    assert JaxWrapper(lambda params, X: -X, {}).predict(X).shape == X.shape
+
+
 def test_errors_of_the_backward_pass():
     model = wrapped()
     Y, no_backprop = model(batch(), is_train=False)

@@ -63,6 +63,11 @@ class JaxShim(Shim):
         from .jax_program import Program, take_apart
 
         leaves = take_apart(params, "params", self.device)
+        if not leaves.arrays and any(isinstance(leaf, float) for leaf in leaves.others):
+            raise ValueError(
+                "JaxShim: there are numbers among the params, but no arrays, and only arrays are "
+                "trained: write numpy.float32(0.5), not 0.5."
+            )
         states = None if state is None else take_apart(state, "state", self.device)
         self._program = Program(self._model.apply_fn, leaves, states)
         self._arrays = leaves.arrays
@@ -211,9 +216,15 @@ class JaxShim(Shim):
     def copy(self) -> "JaxShim":
         """A shim with an id of its own. JAX's arrays never change, so they are shared until
         one of the two is updated; so is what has been compiled."""
-        copied = copy.copy(self)
+        copied = self.__copy__()
         copied.id = self._new_id()
         copied.cfg = copy.deepcopy(self.cfg)
+        return copied
+
+    def __copy__(self) -> "JaxShim":
+        # Not by __getstate__, which is for other processes.
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
         return copied
 
     def __deepcopy__(self, memo: Dict) -> "JaxShim":

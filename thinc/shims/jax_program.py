@@ -47,12 +47,13 @@ def put_together(leaves: Leaves, arrays: Sequence[Any]) -> Any:
 
 
 def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, (jax.Array, numpy.ndarray))
+    return isinstance(leaf, (jax.Array, numpy.ndarray, numpy.generic))
 
 
 def _own(leaf: Any, device: Any) -> Any:
-    if isinstance(leaf, numpy.ndarray):
-        leaf = leaf.copy()  # JAX may share the caller's memory, which the caller may change
+    if not isinstance(leaf, jax.Array):
+        # JAX may share the caller's memory, which the caller may change.
+        leaf = numpy.array(leaf, copy=True)
     return leaf if device is None else jax.device_put(leaf, device)
 
 

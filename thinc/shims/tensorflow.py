@@ -192,11 +192,17 @@ class TensorFlowShim(Shim):
 
         Raises ValueError if Keras cannot make such a model: see clone_keras_model.
         """
-        copied = copy.copy(self)
+        copied = self.__copy__()
         copied.id = self._new_id()
         copied.cfg = copy.deepcopy(self.cfg)
         copied._model = None if self._model is None else clone_keras_model(self._model)
         self._give_gradients(copied)
+        return copied
+
+    def __copy__(self) -> "TensorFlowShim":
+        # Not by __getstate__, which is for other processes.
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
         return copied
 
     def __deepcopy__(self, memo: Dict) -> "TensorFlowShim":
@@ -261,7 +267,7 @@ class TensorFlowShim(Shim):
         if self._model is None or all(v.value.device.endswith(suffix) for v in self._model.weights):
             return
         with tf.device(present[index].name):
-            moved = copy.copy(self)
+            moved = self.__copy__()
             moved._model = clone_keras_model(self._model)
             self._give_gradients(moved)
         self._model, self.gradients, self._reached = moved._model, moved.gradients, moved._reached
