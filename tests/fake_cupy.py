@@ -354,6 +354,9 @@ def _wrap(result):
     array = object.__new__(ndarray)
     array._a = numpy.asarray(result)
     array.base = None
+    if STATS.capturing is not None:
+        # As in a pool of its own, what a graph uses stays where it is.
+        STATS.capturing.kept.append(array._a)
     return array
 
 
@@ -430,6 +433,8 @@ METHODS = (
 
 def _method(name):
     def call(self, *args, out=None, **kwargs):
+        if name == "dot":
+            _refuse_cublas()
         args, kwargs = _plain(args), {key: _plain(value) for key, value in kwargs.items()}
         if out is not None:
             kwargs["out"] = out._a
@@ -466,10 +471,18 @@ TYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "ui
          "uint32", "uint64", "bool_", "complex64")  # fmt: skip
 
 
+def _refuse_cublas():
+    """CuPy calls no cuBLAS on a stream that is capturing."""
+    if STATS.capturing is not None:
+        raise NotImplementedError("calling cuBLAS API during stream capture is unsupported")
+
+
 def _function(name, waits=False):
     function = getattr(numpy, name)
 
     def call(*args, out=None, **kwargs):
+        if name in ("dot", "matmul"):
+            _refuse_cublas()
         if waits:
             STATS.wait(name)
         args, kwargs = _plain(args), {key: _plain(value) for key, value in kwargs.items()}
@@ -610,8 +623,31 @@ def get_array_module(*args):
     return module if builtins.any(isinstance(arg, ndarray) for arg in args) else numpy
 
 
+def captured_multiply(dtype, op_a, op_b, sizes, a, lda, b, ldb, beta, c, ldc, space):
+    """thinc.backends.captured_blas._multiply: cuBLAS's reading of three addresses."""
+    from fake_kernels import at
+
+    (m, n, k), item = sizes, numpy.dtype(dtype).itemsize
+    assert STATS.capturing is not None and space.nbytes > 0
+
+    def columns(address, rows, cols, stride):
+        whole = at(address, stride * (cols - 1) + rows, dtype)
+        return numpy.lib.stride_tricks.as_strided(whole, (rows, cols), (item, stride * item))
+
+    A = columns(a, k, m, lda).T if op_a else columns(a, m, k, lda)
+    B = columns(b, n, k, ldb).T if op_b else columns(b, k, n, ldb)
+    C = columns(c, m, n, ldc)
+
+    def multiply(A, B, C):
+        product = A.astype("float64") @ B.astype("float64")
+        C[...] = product + (beta * C if beta else 0)
+
+    run("cublasGemmEx", multiply, (A, B, C), writes=(C,))
+
+
 def gemm(transa, transb, a, b, out=None, alpha=1.0, beta=0.0):
     """cupy.cublas.gemm: out = alpha op(a) op(b) + beta out."""
+    _refuse_cublas()
     assert a.dtype == b.dtype == out.dtype and out.dtype.char in "fd", "cuBLAS's own dtypes only"
     x, y = (a._a.T if transa == "T" else a._a), (b._a.T if transb == "T" else b._a)
 
@@ -706,6 +742,7 @@ class Graph:
 
     def __init__(self):
         self.operations = []
+        self.kept = []
         self.launched = 0
 
     def record(self, function, args, kwargs, result):
@@ -897,7 +934,9 @@ def install(monkeypatch):
     monkeypatch.setattr(CupyOps, "_xp2", cupyx)
     for cls in [cls for cls in _ops_by_type if cls is ndarray]:
         monkeypatch.delitem(_ops_by_type, cls)
-    from thinc.backends import cuda_launch, cupy_arrays
+    from thinc.backends import captured_blas, cuda_launch, cupy_arrays
+
+    monkeypatch.setattr(captured_blas, "_multiply", captured_multiply)
 
     monkeypatch.setattr(cuda_launch, "load", _find_loader())
     monkeypatch.setattr(cupy_arrays, "_starts", {})

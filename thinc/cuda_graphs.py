@@ -37,6 +37,7 @@ from typing import Any, Callable, Dict, Generic, List, NamedTuple, Optional, Seq
 
 import numpy
 
+from .backends.captured_blas import WORKSPACE_BYTES
 from .backends.captures import NotCapturable, capturing, counting_dropout
 from .backends.device_facts import facts_of, without_checks
 from .model import InT, Model, OutT
@@ -55,7 +56,7 @@ class _Graph(NamedTuple):
     graph: Any
     inputs: List[Any]
     output: Any
-    pool: Any
+    memory: Any
     weights: Any = None
     step: Any = None
 
@@ -246,7 +247,8 @@ def _capture(
         inputs = [_room_for(xp, array, rows) for array in arrays]
         for _ in range(WARM_UPS):
             work(inputs)
-        stack.enter_context(capturing())
+        workspace = xp.empty((WORKSPACE_BYTES,), dtype="uint8")
+        stack.enter_context(capturing(workspace))
         stream.begin_capture()
         try:
             output = work(inputs)
@@ -259,7 +261,7 @@ def _capture(
             ) from error
         graph = stream.end_capture()
     cuda.get_current_stream().wait_event(stream.record())
-    return _Graph(graph, inputs, output, pool)
+    return _Graph(graph, inputs, output, (pool, workspace))
 
 
 def _give_up(stream: Any) -> None:

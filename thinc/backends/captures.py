@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, Iterator
 
 _dropout_step: ContextVar[Any] = ContextVar("dropout_step", default=None)
-_is_capturing: ContextVar[bool] = ContextVar("is_capturing", default=False)
+_workspace: ContextVar[Any] = ContextVar("workspace", default=None)
 
 
 class NotCapturable(RuntimeError):
@@ -32,16 +32,24 @@ def counting_dropout(step: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def capturing() -> Iterator[None]:
-    """Inside the block, what a graph could not repeat raises NotCapturable."""
-    token = _is_capturing.set(True)
+def capturing(workspace: Any) -> Iterator[None]:
+    """Inside the block, what a graph could not repeat raises NotCapturable.
+
+    workspace: memory on the device for the matrix products.
+    """
+    token = _workspace.set(workspace)
     try:
         yield
     finally:
-        _is_capturing.reset(token)
+        _workspace.reset(token)
+
+
+def capture_workspace() -> Any:
+    """The memory given to capturing(); None while nothing is captured."""
+    return _workspace.get()
 
 
 def refuse_if_capturing(what: str) -> None:
     """Raise NotCapturable while a graph is captured."""
-    if _is_capturing.get():
+    if _workspace.get() is not None:
         raise NotCapturable(f"{what}, which a CUDA graph cannot repeat")

@@ -7,6 +7,8 @@ from typing import Any
 import numpy
 
 from .. import compat
+from .captured_blas import product
+from .captures import NotCapturable, capture_workspace
 from .cuda_geometry import parts_of
 from .cupy_arrays import ACCUMULATORS, contiguous, kernel_dtype, launch, padded_params
 from .formulas import FORMULAS
@@ -33,6 +35,9 @@ class ProductKernels:
                 raise ValueError(
                     "gemm: CupyOps can't multiply numpy arrays: convert them with asarray() first."
                 )
+        space = capture_workspace()
+        if space is not None:
+            return self._captured_gemm(space, x, y, out, trans1, trans2)
         if x.dtype.name == "bfloat16" and y.dtype == x.dtype:
             product = self.gemm(x.astype("float32"), y.astype("float32"), None, trans1, trans2)
             if out is None:
@@ -41,6 +46,25 @@ class ProductKernels:
             out[...] = product
             return out
         return super().gemm(x, y, out=out, trans1=trans1, trans2=trans2)  # type: ignore[misc]
+
+    def _captured_gemm(self, space, x, y, out, trans1, trans2):
+        a, b = _operands(x, y, trans1, trans2)
+        shape = (a.shape[0], b.shape[1])
+        if out is not None:
+            _check_output(out, a, b)
+        if kernel_dtype(x, y) is None:
+            raise NotCapturable(f"{x.dtype} is multiplied by {y.dtype}, which cuBLAS cannot do")
+        whole = out if out is not None and out.flags.c_contiguous else None
+        target = self.xp.empty(shape, dtype=x.dtype) if whole is None else whole
+        if 0 in (*shape, a.shape[1]):
+            target.fill(0)
+        else:
+            x, y = _readable(self.xp, x), _readable(self.xp, y)
+            product(target, x, y, trans1, trans2, 0.0, space)
+        if out is not None and out is not target:
+            out[...] = target
+            return out
+        return target
 
     def gemm_add(self, out, x, y, trans1=False, trans2=False):
         """As Ops.gemm_add, added within the product."""
@@ -54,10 +78,14 @@ class ProductKernels:
             or not out.flags.c_contiguous
             or any(out.data.mem is array.data.mem for array in (x, y))
         ):
-            if out.dtype.name == "bfloat16":
+            if out.dtype.name == "bfloat16" or capture_workspace() is not None:
                 out += self.gemm(x, y, None, trans1, trans2)
                 return out
             return super().gemm_add(out, x, y, trans1, trans2)  # type: ignore[misc]
+        space = capture_workspace()
+        if space is not None:
+            product(out, x, y, trans1, trans2, 1.0, space)
+            return out
         transposed = ("T" if trans1 else "N", "T" if trans2 else "N")
         compat.cublas.gemm(*transposed, x, y, out=out, alpha=1.0, beta=1.0)
         return out
@@ -102,3 +130,8 @@ class ProductKernels:
         nO, nP, nI = W.shape
         P = self.gemm(X, W.reshape((nO * nP, nI)), trans2=True)
         return self._maxout(dtype, P.reshape((X.shape[0], nO, nP)), contiguous(self.xp, b))
+
+
+def _readable(xp: Any, X: Any) -> Any:
+    """X as cuBLAS can read it: rows or columns one after another."""
+    return X if X.flags.c_contiguous or X.flags.f_contiguous else xp.ascontiguousarray(X)

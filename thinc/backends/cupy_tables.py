@@ -135,11 +135,6 @@ class TableKernels:
         cells = super().sparse_cells(keys, length, masked=masked)  # type: ignore[misc]
         return remember(cells, limits=(0, length - 1))
 
-    def sparse_cells(self, keys, length: int, *, masked: bool = False):
-        """As Ops.sparse_cells."""
-        cells = super().sparse_cells(keys, length, masked=masked)  # type: ignore[misc]
-        return remember(cells, limits=(0, length - 1))
-
     def hash(self, ids, seed: int):
         """As Ops.hash."""
         _check_seed("hash", seed)
