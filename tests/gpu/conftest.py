@@ -1,7 +1,8 @@
 """The suite that needs a CUDA device: `pytest -m gpu`, in a place where there is one.
 
 Everywhere else it is skipped. THINC_FAKE_GPU=1 runs it on tests/fake_cupy.py instead, to
-find mistakes in the tests themselves: that says nothing about CUDA.
+find mistakes in the tests themselves: that says nothing about CUDA. THINC_GPU_NO_POOL=1
+gives each array memory of its own, so that compute-sanitizer sees reads beyond its end.
 
 Tolerances, relative to the CPU's float32 results: TOLERANCE for one forward and backward
 pass, LOOSE after several steps of training. Sums have another order on a GPU, and exp, tanh
@@ -47,7 +48,12 @@ def device(monkeypatch):
     else:
         import cupyx
 
+        if os.environ.get("THINC_GPU_NO_POOL"):
+            compat.cupy.cuda.set_allocator(None)
+
         def no_waiting():
+            if os.environ.get("THINC_GPU_NO_POOL"):
+                return contextlib.nullcontext()  # freeing memory waits
             return cupyx.allow_synchronize(False)
 
         def sync():
