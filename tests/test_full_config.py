@@ -226,7 +226,8 @@ ARGUMENTS = {
     "LSTM.v1": {"nO": 4, "nI": 4, "bi": True},
     "premap_ids.v1": None,  # its table has ints as keys, and a config has only strings
     "remap_ids.v2": {"mapping_table": {"a": 1}},
-    "resizable.v1": None,  # takes a function
+    "JaxWrapper.v1": None,  # takes a function
+    "resizable.v1": None,  # likewise
     "siamese.v1": {"layer": CHILD, "similarity": {"@layers": "CauchySimilarity.v1"}},
     "bidirectional.v1": {"l2r": {"@layers": "LSTM.v1", "nO": 4, "nI": 4}},
     "clone.v1": {"orig": CHILD, "n": 2},
