@@ -293,8 +293,8 @@ class ndarray:  # noqa: N801 - CuPy's name
     def __setitem__(self, index, value):
         plain, is_mask = _index(index)
         value = _plain(value)
-        if is_mask and getattr(value, "ndim", 0) > 0:
-            STATS.wait("assigning an array by a mask")
+        if is_mask:
+            STATS.wait("assigning by a mask")
 
         def assign(a, v):
             a[plain] = v

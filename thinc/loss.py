@@ -313,7 +313,7 @@ class CosineDistance(Loss[Floats2d, Floats2d, Floats2d, float]):
         cosines = (g * t).sum(axis=1, keepdims=True) / norms
         gradient = cosines * g / (g_norms * g_norms) - t / norms
         if self.ignore_zeros:
-            gradient[_zero_rows(truths)] = 0
+            gradient = _without(gradient, _zero_rows(truths))
         if self.normalize and len(guesses):
             gradient /= len(guesses)
         return gradient
@@ -322,7 +322,7 @@ class CosineDistance(Loss[Floats2d, Floats2d, Floats2d, float]):
         """The sum of |c - 1| over the rows."""
         losses: Any = abs(self.get_similarity(guesses, truths) - 1)
         if self.ignore_zeros:
-            losses[_zero_rows(truths)] = 0
+            losses = _without(losses, _zero_rows(truths))
         loss = losses.sum()
         if self.normalize and len(guesses):
             loss = loss / len(guesses)
@@ -339,6 +339,11 @@ class CosineDistance(Loss[Floats2d, Floats2d, Floats2d, float]):
 
 def _norms(X: Any) -> Any:
     return get_array_module(X).linalg.norm(X, axis=1, keepdims=True)
+
+
+def _without(X: Any, rows: Any) -> Any:
+    """X with zeros in the rows of a mask. By a selection, for which nothing waits on a GPU."""
+    return get_array_module(X).where(rows[:, None], X.dtype.type(0), X)
 
 
 def _zero_rows(X: Any) -> Any:
