@@ -477,12 +477,22 @@ def _refuse_cublas():
         raise NotImplementedError("calling cuBLAS API during stream capture is unsupported")
 
 
+def _count_parts(arrays):
+    """CuPy copies up to eight arrays one by one, and sends the addresses of more."""
+    if len(arrays) > 8:
+        STATS.upload("addresses")
+    for _ in arrays[1:8] if len(arrays) <= 8 else ():
+        STATS.launch("concatenate")
+
+
 def _function(name, waits=False):
     function = getattr(numpy, name)
 
     def call(*args, out=None, **kwargs):
         if name in ("dot", "matmul"):
             _refuse_cublas()
+        if name in ("concatenate", "stack"):
+            _count_parts(args[0])
         if waits:
             STATS.wait(name)
         args, kwargs = _plain(args), {key: _plain(value) for key, value in kwargs.items()}
@@ -616,6 +626,10 @@ def from_dlpack(array):
 
 
 def get_default_memory_pool():
+    return cuda.default_pool
+
+
+def get_default_pinned_memory_pool():
     return cuda.default_pool
 
 
@@ -873,6 +887,7 @@ vars(cuda).update(
     using_allocator=_using_allocator,
     set_allocator=lambda allocator=None: setattr(cuda, "allocator", allocator),
     get_current_stream=lambda: cuda.streams[-1],
+    set_pinned_memory_allocator=lambda allocator=None: setattr(cuda, "pinned", allocator),
     alloc_pinned_memory=lambda size: memoryview(bytearray(size)),
     default_pool=MemoryPool(lambda size: None),
     allocator=None,

@@ -11,6 +11,7 @@ import pytest
 from fake_cupy import STATS, no_waiting
 from numpy.testing import assert_allclose
 
+from thinc import cuda_graphs
 from thinc.api import (
     Adam,
     Dropout,
@@ -21,6 +22,7 @@ from thinc.api import (
     Relu,
     Softmax,
     chain,
+    concatenate,
     fix_random_seed,
     list2array,
     reduce_mean,
@@ -29,6 +31,7 @@ from thinc.api import (
     with_array,
 )
 from thinc.backends import CupyOps
+from thinc.backends.captures import capturing
 from thinc.cuda_graphs import CapturedPredict, CapturedUpdate, NotCapturable
 
 
@@ -244,6 +247,29 @@ def test_models_that_look_at_values_are_refused(name):
         CapturedPredict(on_gpu)(x)
     assert STATS.capturing is None  # and the stream captures no longer
     on_gpu.predict(x)
+
+
+def test_many_arrays_side_by_side_are_refused():
+    """CuPy sends the addresses of more than eight arrays to the device."""
+    few, many = (
+        concatenate(*[Linear(2) for _ in range(n)]).initialize(X=gpu_cases.floats()) for n in (8, 9)
+    )
+    X = gpu_cases.floats()
+    _, on_gpu, ops = twins(few)
+    assert_allclose(CapturedPredict(on_gpu)(ops.asarray(X)).get(), few.predict(X), rtol=1e-4)
+    _, on_gpu, ops = twins(many)
+    with pytest.raises(NotCapturable, match="cannot be captured"):
+        CapturedPredict(on_gpu)(ops.asarray(X))
+
+
+def test_sending_is_allowed_again_after_a_capture():
+    model, on_gpu, ops = twins(classifier())
+    refuse = cuda_graphs._no_upload_while_capturing(fake_cupy)
+    with pytest.raises(NotCapturable, match="sent from the host"), capturing(object()):
+        refuse(8)
+    refuse(8)
+    CapturedPredict(on_gpu)(ops.asarray(gpu_cases.floats()))
+    assert fake_cupy.cuda.pinned == fake_cupy.cuda.default_pool.malloc
 
 
 def test_lists_are_refused_in_words():

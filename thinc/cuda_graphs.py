@@ -38,7 +38,12 @@ from typing import Any, Callable, Dict, Generic, List, NamedTuple, Optional, Seq
 import numpy
 
 from .backends.captured_blas import WORKSPACE_BYTES
-from .backends.captures import NotCapturable, capturing, counting_dropout
+from .backends.captures import (
+    NotCapturable,
+    capturing,
+    counting_dropout,
+    refuse_if_capturing,
+)
 from .backends.device_facts import facts_of, without_checks
 from .model import InT, Model, OutT
 from .types import Padded, Ragged
@@ -249,6 +254,8 @@ def _capture(
             work(inputs)
         workspace = xp.empty((WORKSPACE_BYTES,), dtype="uint8")
         stack.enter_context(capturing(workspace))
+        stack.callback(_allow_uploads, xp)
+        xp.cuda.set_pinned_memory_allocator(_no_upload_while_capturing(xp))
         stream.begin_capture()
         try:
             output = work(inputs)
@@ -262,6 +269,25 @@ def _capture(
         graph = stream.end_capture()
     cuda.get_current_stream().wait_event(stream.record())
     return _Graph(graph, inputs, output, (pool, workspace))
+
+
+def _no_upload_while_capturing(xp: Any) -> Callable[[int], Any]:
+    """An allocator of the memory through which CuPy sends arrays to the device.
+
+    What is sent while a graph is captured would be sent again by every launch, from memory
+    that has long been used for something else.
+    """
+    allocate = xp.get_default_pinned_memory_pool().malloc
+
+    def allocate_unless_capturing(size: int) -> Any:
+        refuse_if_capturing("an array is sent from the host")  # by this thread
+        return allocate(size)
+
+    return allocate_unless_capturing
+
+
+def _allow_uploads(xp: Any) -> None:
+    xp.cuda.set_pinned_memory_allocator(xp.get_default_pinned_memory_pool().malloc)
 
 
 def _give_up(stream: Any) -> None:
