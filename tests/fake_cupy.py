@@ -898,6 +898,7 @@ Stream.null = Stream(null=True)
 cuda.streams.append(Stream.null)
 cuda.device = types.ModuleType("cupy.cuda.device")
 cuda.device.Device = Device
+cuda.device.get_cublas_handle = lambda: 1
 
 
 # ---- as a module --------------------------------------------------------------------------
@@ -909,7 +910,22 @@ module.cublas = types.ModuleType("cupy.cublas")
 module.cublas.gemm = gemm
 ndarray.__module__ = "cupy"
 
+def _library(name, version):
+    library = types.ModuleType(f"cupy_backends.cuda.libs.{name}")
+    library.getVersion = lambda *handle: version
+    return library
+
+
+_backends = [types.ModuleType(name) for name in ("cupy_backends", "cupy_backends.cuda")]
+_libraries = types.ModuleType("cupy_backends.cuda.libs")
+
 MODULES = {
+    "cupy_backends": _backends[0],
+    "cupy_backends.cuda": _backends[1],
+    "cupy_backends.cuda.libs": _libraries,
+    "cupy_backends.cuda.libs.cublas": _library("cublas", 120400),
+    "cupy_backends.cuda.libs.nvrtc": _library("nvrtc", (12, 4)),
+    "cupy_backends.cuda.libs.curand": _library("curand", 10305),
     "cupy": module,
     "cupy.cuda": cuda,
     "cupy.cuda.device": cuda.device,

@@ -4,11 +4,13 @@ import subprocess
 import sys
 import textwrap
 
+import fake_cupy
 import pytest
 
 import thinc
 from thinc import compat, gpu_report
 from thinc.__main__ import main
+from thinc.backends import CupyOps
 from thinc.gpu_report import GpuReport, explain_gpu
 
 without_gpu = pytest.mark.skipif(compat.has_gpu, reason="there is a GPU here")
@@ -143,6 +145,34 @@ def test_hidden_devices_are_mentioned(monkeypatch):
         assert ("Unset CUDA_VISIBLE_DEVICES" in finding.advice) == hidden
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert gpu_report._nvidia_files().advice == ""
+
+
+def test_where_nothing_is_missing_the_device_is_named_and_tested(monkeypatch):
+    """The words of a machine with a GPU; its parts are stand-ins."""
+    fake_cupy.install(monkeypatch)
+    monkeypatch.setattr(gpu_report, "_driver_version", lambda: 12040)
+    monkeypatch.setattr(gpu_report.glob, "glob", lambda pattern: ["/dev/nvidia0"])
+    monkeypatch.setattr(gpu_report, "_installed", lambda prefix: [("cupy-cuda12x", "14.0.0")])
+    monkeypatch.setattr(gpu_report, "SELF_TEST_SECONDS", 0.01)
+    report = explain_gpu()
+    text = str(report)
+    assert report.ok, text
+    for part in (
+        "supports CUDA up to 12.4", "cupy-cuda12x 14.0.0, for CUDA 12.4", "compute capability 9.0",
+        "1.0 of 2.0 GiB free", "12.4", "results agree with the CPU's", "require_gpu() selects it",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_a_device_that_computes_wrong_results_is_found_out(monkeypatch):
+    fake_cupy.install(monkeypatch)
+    monkeypatch.setattr(gpu_report, "_driver_version", lambda: 12040)
+    monkeypatch.setattr(gpu_report.glob, "glob", lambda pattern: ["/dev/nvidia0"])
+    monkeypatch.setattr(gpu_report, "_installed", lambda prefix: [("cupy-cuda12x", "14.0.0")])
+    monkeypatch.setattr(CupyOps, "softmax", lambda self, x: x)
+    report = explain_gpu()
+    assert not report.ok
+    assert "computes wrong results" in str(report)
 
 
 def test_versions_of_cuda_are_read():
