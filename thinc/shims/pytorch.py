@@ -262,20 +262,6 @@ class PyTorchShim(Shim):
 
     # Copying, moving, saving.
 
-    def copy(self) -> "PyTorchShim":
-        """A deep copy, gradients included, with an id of its own."""
-        copied: Any = super().copy()
-        self._copy_gradients(copied)
-        return copied
-
-    def _copy_gradients(self, copied: Any) -> None:
-        """What a deep copy of a module leaves out."""
-        if self._model is not None:
-            pairs = zip(self._model.parameters(), copied._model.parameters(), strict=True)
-            for original, parameter in pairs:
-                if original.grad is not None:
-                    parameter.grad = original.grad.clone()
-
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the module and its gradients: ("cpu", any number) or ("gpu", number).
 

@@ -39,13 +39,15 @@ class TorchScriptShim(PyTorchShim):
             )
         super().__init__(model, config, optimizer, mixed_precision, grad_scaler, device)
 
-    def _copy_gradients(self, copied: Any) -> None:
+    def copy(self) -> "TorchScriptShim":
+        """A deep copy with an id of its own, without gradients."""
+        copied: Any = super().copy()
         if self._model is not None:
             # torch.jit's deep copies are results of the original's weights, not weights.
             pairs = zip(self._model.parameters(), copied._model.parameters(), strict=True)
             for original, parameter in pairs:
                 parameter.detach_().requires_grad_(original.requires_grad)
-        super()._copy_gradients(copied)
+        return copied
 
     def to_bytes(self) -> bytes:
         """The config and the program with its weights, as msgpack."""
