@@ -212,6 +212,13 @@ def test_our_own_results_need_no_check(ops):
         ops.padded2list(padded)
 
 
+def test_rows_found_by_reduce_max_are_no_lengths(ops):
+    _, which = ops.reduce_max(ops.asarray(rows()), ops.asarray1i([5, 1]))
+    assert facts_of(which).host is None
+    assert facts_of(ops.asarray(which, dtype="int64")).host is None
+    assert ops._on_host(which).shape == (2, 4)
+
+
 def test_which_of_other_lengths_is_checked(ops):
     X = ops.asarray(rows())
     Y, which = ops.reduce_max(X, ops.asarray1i([5, 1]))

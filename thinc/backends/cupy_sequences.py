@@ -122,7 +122,7 @@ class SequenceKernels:
         launch("reduce_max", dtype, Y, which, *arguments)
         # Of all sequences together; of each by itself it is known where they came from.
         longest = int(counts.max()) if len(counts) else 1
-        return Y, remember(which, limits=(0, longest - 1), host=counts)
+        return Y, remember(which, limits=(0, longest - 1), lengths=counts)
 
     def backprop_reduce_sum(self, d_sums, lengths):
         """As Ops.backprop_reduce_sum."""
@@ -154,10 +154,8 @@ class SequenceKernels:
 
     def _is_which_of(self, which, counts: numpy.ndarray) -> bool:
         """Whether `which` is known to be what reduce_max returned for such lengths."""
-        known = facts_of(which)
-        if known.host is not None and which.ndim == 2:
-            return numpy.array_equal(known.host, counts)
-        return False
+        lengths = facts_of(which).lengths
+        return lengths is not None and numpy.array_equal(lengths, counts)
 
     def _check_rows_inside(self, who: str, which, counts: numpy.ndarray) -> None:
         from .device_facts import gpu_checks

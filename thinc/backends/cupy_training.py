@@ -12,6 +12,9 @@ from .ops_training import ParameterStep
 
 # Tables of parameters that are kept on the device; a model needs one for each dtype.
 MOST_TABLES = 64
+# Comparing a dtype with its name takes ten times as long.
+_dtypes = {name: numpy.dtype(name) for name in ("float32", "float64")}
+FLOAT32 = _dtypes["float32"]
 
 
 class TrainingKernels:
@@ -124,7 +127,7 @@ class TrainingKernels:
         rest = []
         for step in steps:
             if _is_fit(step):
-                groups.setdefault(step.weights.dtype.name, []).append(step)
+                groups.setdefault(kernel_dtype(step.weights) or "", []).append(step)
             else:
                 rest.append(step)
         for dtype, group in groups.items():
@@ -204,14 +207,13 @@ def _is_fit(step: ParameterStep) -> bool:
     dtype = kernel_dtype(weights, gradient)
     if dtype is None or not weights.size or gradient.shape != weights.shape:
         return False
-    wanted = {"mom1": ACCUMULATORS[dtype], "mom2": ACCUMULATORS[dtype], "averages": "float32"}
     if not weights.flags.c_contiguous or not gradient.flags.c_contiguous:
         return False
-    for name, expected in wanted.items():
-        array = getattr(step, name)
+    sums = _dtypes[ACCUMULATORS[dtype]]
+    for array, wanted in ((step.mom1, sums), (step.mom2, sums), (step.averages, FLOAT32)):
         if array is None:
             continue
-        if array.dtype != expected or array.size != weights.size or not array.flags.c_contiguous:
+        if array.dtype != wanted or array.size != weights.size or not array.flags.c_contiguous:
             return False
     numbers = (step.learn_rate, step.l2, step.decay, step.ema_rate)
     return all(isinstance(number, (int, float)) for number in numbers)

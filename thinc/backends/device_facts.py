@@ -29,11 +29,13 @@ class Facts(NamedTuple):
     """host: the array's content. limits: its smallest and its largest value, or less and more.
 
     offsets: for lengths, where each sequence starts and the last ends, on the device.
+    lengths: for the rows that reduce_max has found, the lengths of its sequences.
     """
 
     host: Any = None
     limits: Optional[Tuple[float, float]] = None
     offsets: Any = None
+    lengths: Any = None
 
 
 _facts: Dict[int, Tuple[Any, Facts]] = {}
