@@ -173,11 +173,20 @@ def test_training_in_mixed_precision_learns():
     assert losses[-1] < 0.01 * losses[0]
 
 
-def test_a_scaler_of_yours_is_for_cuda_only():
-    model = PyTorchWrapper_v2(
-        torch.nn.Linear(3, 2), mixed_precision=True, grad_scaler=PyTorchGradScaler(True)
-    )
+def test_a_scaler_of_yours_rests_where_bfloat16_is_used():
+    """As configs for GPUs have one: they run on a CPU, too."""
+    scaler = PyTorchGradScaler(True)
+    model = PyTorchWrapper_v2(torch.nn.Linear(3, 2), mixed_precision=True, grad_scaler=scaler)
     X, dY = data()
+    before = model.shims[0]._model.weight.detach().clone()
     Y, backprop = model.begin_update(X)
+    assert backprop(dY).shape == X.shape
+    model.finish_update(Adam(0.1))
+    assert not torch.equal(model.shims[0]._model.weight, before)
+    assert float(scaler._scale) == 2.0**16 and int(scaler._growth_tracker) == 0
+
+
+def test_a_scaler_without_mixed_precision_is_for_cuda_only():
+    Y, backprop = wrapped(PyTorchGradScaler(True)).begin_update(data()[0])
     with pytest.raises(ValueError, match="[Gg]radient scaling is"):
-        backprop(dY)
+        backprop(data()[1])

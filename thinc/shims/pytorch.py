@@ -38,7 +38,8 @@ class PyTorchShim(Shim):
         is moved to the device.
     config: settings that are saved with the weights, in `cfg`.
     mixed_precision: run the module under torch.amp.autocast: in float16 on CUDA devices,
-        with gradients scaled by grad_scaler, elsewhere in bfloat16, which needs no scaling.
+        with gradients scaled by grad_scaler, elsewhere in bfloat16, which needs no scaling:
+        then grad_scaler is not used.
     grad_scaler: a PyTorchGradScaler made with enabled=True; None for a new one.
     device: a torch.device or its name; None for that of the current Ops.
     serialize_model: from the module to bytes; None for its state_dict.
@@ -89,6 +90,14 @@ class PyTorchShim(Shim):
             self._grad_scaler = PyTorchGradScaler(wanted)
         if self._grad_scaler.enabled:
             self._grad_scaler.to_(device)
+
+    def _active_scaler(self) -> Optional[PyTorchGradScaler]:
+        """The scaler, if gradients are to be scaled: see mixed_precision."""
+        if not self._grad_scaler.enabled:
+            return None
+        if self._mixed_precision and self.device.type != "cuda":
+            return None
+        return self._grad_scaler
 
     @property
     def device(self) -> Any:
@@ -141,14 +150,14 @@ class PyTorchShim(Shim):
                     "convert_outputs must give the backward pass the keyword grad_tensors, got "
                     f"{list(grads.kwargs)}."
                 )
-            scaler = self._grad_scaler
+            scaler = self._active_scaler()
             kwargs = grads.kwargs
-            if scaler.enabled:
+            if scaler is not None:
                 kwargs = {**kwargs, "grad_tensors": scaler.scale(kwargs["grad_tensors"])}
             if not _is_empty(grads.args):
                 torch.autograd.backward(*grads.args, **kwargs)
             # Those of the parameters stay scaled until finish_update, and so can be summed.
-            if scaler.enabled:
+            if scaler is not None:
                 dX = [x.grad for x in _tensors(inputs) if _has_grad(x)]
                 if scaler.unscale(dX):
                     for gradient in dX:
@@ -217,17 +226,16 @@ class PyTorchShim(Shim):
         for _, parameter in named:
             if parameter.grad.layout is not compat.torch.strided:
                 parameter.grad = parameter.grad.to_dense()
-        scaler = self._grad_scaler
-        if scaler.enabled:
-            scaler.unscale([parameter.grad for _, parameter in named])
-        if not scaler.found_inf:
+        scaler = self._active_scaler()
+        if scaler is None or not scaler.unscale([parameter.grad for _, parameter in named]):
             for name, parameter in named:
                 key = (self.id, name)
                 array, _ = optimizer(key, torch2xp(parameter.data), torch2xp(parameter.grad))
                 _store(key, parameter, array)
         for _, parameter in named:
             parameter.grad.zero_()
-        scaler.update()
+        if scaler is not None:
+            scaler.update()
 
     @contextmanager
     def use_params(self, params: Dict[Any, Any]) -> Iterator[None]:
