@@ -403,3 +403,28 @@ def test_launches_of_a_training_step(name):
     STATS.reset()
     training_step(on_gpu, X_gpu, optimizer)
     assert len(STATS.launches) <= LAUNCHES[name], "\n".join(STATS.launches)
+
+
+# ---- half precision ----------------------------------------------------------------
+
+
+def test_models_train_in_half_precision():
+    """float16 parameters, with moments and averages in float32; as the same in float32."""
+    model, X, on_gpu, X_gpu = twins(CASES["Maxout normalized"])
+    for node in on_gpu.walk():
+        for name in node.param_names:
+            node.set_param(name, node.get_param(name).astype("float16"))
+    half = X_gpu.astype("float16")
+    optimizers = Adam(0.01, eps=1e-3), Adam(0.01, eps=1e-3)
+    for _ in range(3):
+        with no_waiting():
+            Y, dX = training_step(on_gpu, half, optimizers[1])
+        expected_Y, expected_dX = training_step(model, X, optimizers[0])
+        assert Y.dtype == dX.dtype == "float16"
+        assert_allclose(Y.get(), expected_Y, rtol=2e-2, atol=2e-2)
+        assert_allclose(dX.get(), expected_dX, rtol=5e-2, atol=5e-2)
+    for node in on_gpu.walk():
+        for name in node.param_names:
+            assert node.get_param(name).dtype == "float16"
+            key = (node.id, name)
+            assert optimizers[1].mom1[key].dtype == optimizers[1].averages[key].dtype == "float32"
