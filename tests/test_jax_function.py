@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from small_models import affine
 
 jax = import_or_skip("jax")
+enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64  # before 0.8
 import jax.numpy as jnp  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
@@ -46,7 +47,7 @@ def seeds():
 
 @pytest.fixture
 def x64():
-    with jax.enable_x64(True):
+    with enable_x64(True):
         yield
 
 
@@ -311,7 +312,7 @@ def test_a_tagger_trains_in_a_loop_of_jax():
     ids, tags = sentences()
     X, Y = ids.reshape(-1, 1), tags.ravel()
     model = tagger()
-    with jax.enable_x64(True):  # for the 64 bits of the ids
+    with enable_x64(True):  # for the 64 bits of the ids
         apply_fn, params = as_jax_function(model)
 
         def loss(params, key):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 jax = import_or_skip("jax")
+enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64  # before 0.8
 import jax.numpy as jnp  # noqa: E402
 
 from thinc import util  # noqa: E402
@@ -44,7 +45,7 @@ def seeds():
 
 @pytest.fixture
 def x64():
-    with jax.enable_x64(True):
+    with enable_x64(True):
         yield
 
 
@@ -766,7 +767,7 @@ def test_arrays_of_every_layout(dtype):
 
 def test_arrays_of_64_bits_become_shorter_unless_allowed(x64):
     assert xp2jax(numpy.zeros(2)).dtype == "float64"
-    with jax.enable_x64(False):
+    with enable_x64(False):
         assert xp2jax(numpy.zeros(2)).dtype == "float32"
         model = wrapped()
         Y, backprop = model.begin_update(batch(dtype="float64"))

@@ -31,12 +31,20 @@ def take_apart(tree: Any, what: str, device: Any) -> Leaves:
     found, treedef = jax.tree_util.tree_flatten_with_path(tree)
     is_array = tuple(_is_array(leaf) for _, leaf in found)
     paths = [path for (path, _), flag in zip(found, is_array, strict=True) if flag]
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") or what for path in paths]
+    names = ["/".join(map(_key_name, path)) or what for path in paths]
     if len(set(names)) != len(names):  # a key contains the separator
         names = [jax.tree_util.keystr(path) for path in paths]
     arrays = [_own(leaf, device) for (_, leaf), flag in zip(found, is_array, strict=True) if flag]
     others = tuple(leaf for (_, leaf), flag in zip(found, is_array, strict=True) if not flag)
     return Leaves(treedef, tuple(names), arrays, is_array, others)
+
+
+def _key_name(key: Any) -> str:
+    """The key of a dict, the index in a list, the name of an attribute."""
+    for kind in ("key", "idx", "name"):
+        if hasattr(key, kind):
+            return str(getattr(key, kind))
+    return str(key)
 
 
 def put_together(leaves: Leaves, arrays: Sequence[Any]) -> Any:
