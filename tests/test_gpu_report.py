@@ -137,6 +137,23 @@ def test_advice_follows_the_reason(monkeypatch, problem, advice):
     assert problem in finding.found
 
 
+def test_of_cupys_page_of_advice_the_reason_is_kept():
+    page = """
+================================================================
+Failed to import CuPy.
+
+If you installed CuPy via wheels, make sure that the package matches.
+
+Original error:
+  ImportError: libcudart.so.12: cannot open shared object file: No such file
+================================================================
+"""
+    reason = "ImportError: libcudart.so.12: cannot open shared object file: No such file"
+    assert compat._essence(page) == reason
+    assert compat._essence("two\nlines") == "two lines"
+    assert len(compat._essence("word " * 500)) < 320
+
+
 def test_hidden_devices_are_mentioned(monkeypatch):
     monkeypatch.setattr(gpu_report.glob, "glob", lambda pattern: ["/dev/nvidia0"])
     for visible, hidden in (("", True), ("-1", True), ("0", False)):

@@ -13,6 +13,9 @@ import warnings
 from typing import Any, Callable, Dict, Tuple
 
 
+LONGEST_REASON = 300
+
+
 def _import(name: str) -> Any:
     """The module, or None if it can't be imported."""
     try:
@@ -30,7 +33,15 @@ def _import_on_gpu(name: str) -> Tuple[Any, str]:
     try:
         return importlib.import_module(name), ""
     except Exception as error:
-        return None, f"import {name} failed: {type(error).__name__}: {error}"
+        return None, f"import {name} failed: {type(error).__name__}: {_essence(str(error))}"
+
+
+def _essence(message: str) -> str:
+    """A message in one line: of CuPy's page of advice, the error that it quotes."""
+    quoted = message.rpartition("Original error:")[2] or message
+    words = [word for word in quoted.split() if set(word) != {"="}]
+    line = " ".join(words)
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
 
 
 def _find_version(name: str) -> Callable[[], Dict[str, Any]]:
