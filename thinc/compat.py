@@ -12,8 +12,7 @@ import sys
 import warnings
 from typing import Any, Callable, Dict, Tuple
 
-
-LONGEST_REASON = 300
+LONGEST_REASON = 300  # characters
 
 
 def _import(name: str) -> Any:
