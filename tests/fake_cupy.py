@@ -595,7 +595,8 @@ def _holds_arrays(data):
 
 
 def argsort(X, axis=-1, kind=None):
-    """CuPy's is always stable."""
+    """CuPy's is always stable, and Thrust, which it calls, waits for the result."""
+    STATS.wait("argsort")
     return _wrap(run("argsort", lambda a: a.argsort(axis, kind="stable"), (X._a,)))
 
 

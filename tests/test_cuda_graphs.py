@@ -26,6 +26,7 @@ from thinc.api import (
     fix_random_seed,
     list2array,
     reduce_mean,
+    set_deterministic,
     set_dropout_rate,
     uniqued,
     with_array,
@@ -260,6 +261,22 @@ def test_many_arrays_side_by_side_are_refused():
     _, on_gpu, ops = twins(many)
     with pytest.raises(NotCapturable, match="cannot be captured"):
         CapturedPredict(on_gpu)(ops.asarray(X))
+
+
+def test_embeddings_are_captured_unless_rows_are_sorted():
+    case = gpu_cases.CASES["HashEmbed"]
+    model, on_gpu, ops = twins(case.make().initialize(X=case.X()))
+    X, T = case.X(), gpu_cases.floats(11, 4)
+    Y, backprop = model.begin_update(X)
+    backprop((Y - T) / 11)
+    CapturedUpdate(on_gpu, difference)(ops.asarray(X), ops.asarray(T))
+    assert_allclose(on_gpu.get_grad("E").get(), model.get_grad("E"), rtol=1e-4, atol=1e-6)
+    set_deterministic(True)
+    try:
+        with pytest.raises(NotCapturable):
+            CapturedUpdate(on_gpu, difference)(ops.asarray(X), ops.asarray(T))
+    finally:
+        set_deterministic(False)
 
 
 def test_sending_is_allowed_again_after_a_capture():
