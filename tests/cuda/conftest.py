@@ -1,7 +1,13 @@
-"""The kernels on the host, compiled once and kept in pytest's cache between runs."""
+"""What takes long to compile is kept in pytest's cache between runs."""
 
+import nvrtc
 import pytest
 from host import HostKernels
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_before(pytestconfig):
+    nvrtc.folder = pytestconfig.cache.mkdir("thinc-nvrtc")
 
 
 @pytest.fixture(scope="session")

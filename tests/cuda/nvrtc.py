@@ -2,9 +2,12 @@
 
 import ctypes
 import functools
+import hashlib
+import pickle
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 # Version of CUDA -> file. The packages nvidia-cuda-nvrtc-cu12 and nvidia-cuda-nvrtc (13).
 LIBRARIES = {12: "cuda_nvrtc/lib/libnvrtc.so.12", 13: "cu13/lib/libnvrtc.so.13"}
@@ -51,6 +54,46 @@ def compile_source(
 
     The result is a cubin for --gpu-architecture=sm_NN, PTX for compute_NN.
     """
+    what = (source, tuple(expressions), tuple(options), version(cuda))
+    found = _kept(what)
+    if found is None:
+        found = _compile(source, expressions, options, cuda)
+        _keep(what, found)
+    return found
+
+
+# Where results are kept for the next run, if anywhere: one for a number of kernels and
+# options, so that those of earlier sources are replaced. The sources that a program
+# includes have to show in its text, as those of cuda_launch.source_code do.
+folder: Optional[Path] = None
+
+
+def _place(what) -> Optional[Path]:
+    if folder is None or len(what[1]) < 2:
+        return None
+    return folder / hashlib.sha256(repr((what[1][0], what[2:])).encode()).hexdigest()[:24]
+
+
+def _kept(what) -> Optional[Compiled]:
+    path = _place(what)
+    if path is None or not path.is_file():
+        return None
+    try:
+        key, *fields = pickle.loads(zlib.decompress(path.read_bytes()))
+    except (zlib.error, pickle.UnpicklingError, EOFError):
+        return None  # written by a run that was interrupted
+    return Compiled(*fields) if key == what else None
+
+
+def _keep(what, compiled: Compiled) -> None:
+    path = _place(what)
+    if path is not None:
+        path.write_bytes(zlib.compress(pickle.dumps((what, *compiled)), 1))
+
+
+def _compile(
+    source: str, expressions: Sequence[str], options: Sequence[str], cuda: int
+) -> Compiled:
     rt = library(cuda)
     program = ctypes.c_void_p()
     _check(

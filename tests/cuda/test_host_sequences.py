@@ -183,14 +183,21 @@ def test_offsets_that_lie_about_the_rows_touch_nothing_else(kernels):
     for offsets in ([0, 2, 9], [0, -5, 100], [7, 3, 1]):
         where = (numpy.array(offsets, "int64"), 2, 4, 2)
         Y, which, dX = blank((2, 2), "float32"), numpy.zeros((2, 2), "int32"), numpy.zeros_like(X)
-        kernels.run("reduce", ("sum", "float32"), Y, X, *where)
         kernels.run("reduce_max", "float32", Y, which, X, *where)
+        assert set(Y.ravel()) <= {0, 1}, "what lies around X is NaN"
+        kernels.run("reduce", ("sum", "float32"), Y, X, *where)
+        assert set(Y.ravel()) <= {0, 1, 2, 3, 4}
         kernels.run("reduce_place", ("last", "float32"), Y, X, *where)
+        assert set(Y.ravel()) <= {0, 1}
         kernels.run("spread", ("mean", "float32"), dX, Y, None, *where)
+        assert numpy.isfinite(dX).all()
         kernels.run("softmax_sequences", "float32", dX, X, *where)
+        assert numpy.isfinite(dX).all()
         Z = blank((4, 6), "float32")
         kernels.run("seq2col", "float32", Z, X, *where, 1)
+        assert numpy.isfinite(Z).all()
         kernels.run("backprop_seq2col", "float32", dX, Z, *where, 1)
+        assert numpy.isfinite(dX).all()
 
 
 def test_rows_beyond_the_last_sequence_are_in_none(kernels):

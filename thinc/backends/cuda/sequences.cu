@@ -258,7 +258,7 @@ THINC_HD C share_of(Sum, C d, i64, Rows, const int*) {
 }
 template <typename C>
 THINC_HD C share_of(Mean, C d, i64, Rows rows, const int*) {
-    return d / C(rows.end - rows.first);
+    return d / C(larger(1, rows.end - rows.first));
 }
 template <typename C>
 THINC_HD C share_of(Max, C d, i64 t, Rows rows, const int* which) {
