@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
+from typing import List
 
 import thinc
 
@@ -38,13 +39,20 @@ setup(
 """
 
 
+FOLDERS: List[tempfile.TemporaryDirectory] = []  # removed when the tests end
+
+
 @functools.cache
 def compiled(name: str) -> ModuleType:
     """The client module of this name. Fails with the compiler's output."""
-    folder = tempfile.TemporaryDirectory(prefix="thinc-c-client-")
-    compiled.folders.append(folder)  # type: ignore[attr-defined]
-    build = Path(folder.name)
-    (build / f"{name}.pyx").write_text((HERE / f"{name}.pyx").read_text())
+    return compiled_source(name, (HERE / f"{name}.pyx").read_text())
+
+
+def compiled_source(name: str, source: str) -> ModuleType:
+    """A module of this name from Cython source."""
+    FOLDERS.append(tempfile.TemporaryDirectory(prefix="thinc-c-client-"))
+    build = Path(FOLDERS[-1].name)
+    (build / f"{name}.pyx").write_text(source)
     (build / "build.py").write_text(SETUP)
     root = Path(thinc.__file__).parents[1]
     result = subprocess.run(
@@ -62,6 +70,3 @@ def compiled(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-compiled.folders = []  # type: ignore[attr-defined]
