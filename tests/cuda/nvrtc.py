@@ -98,9 +98,7 @@ def _compile(
     program = ctypes.c_void_p()
     _check(
         rt,
-        rt.nvrtcCreateProgram(
-            ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None
-        ),
+        rt.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None),
     )
     try:
         for expression in expressions:

@@ -135,9 +135,7 @@ def test_column_sums(kernels, dtype, rows, cols, add, seed, launch):
     seed=seeds,
     launch=launches,
 )
-def test_maxout(
-    kernels, dtype, rows, outputs, pieces, with_bias, with_which, seed, launch
-):
+def test_maxout(kernels, dtype, rows, outputs, pieces, with_bias, with_which, seed, launch):
     rng = numpy.random.default_rng(seed)
     # Few different numbers, so that equal ones meet; and some NaN.
     X = rng.integers(-3, 4, (rows, outputs, pieces)).astype("f")

@@ -120,9 +120,7 @@ def test_derived_parameters_are_among_those_compiled():
     for cols in [*range(1, 1100), 10**6]:
         assert str(geometry.row_items(cols)) in CHOICES["ITEMS"]
     for pieces in range(1, 9):
-        _, types, _, _ = prepare(
-            "maxout", "float32", X[0, :1], None, X[0], None, 1, 1, pieces
-        )
+        _, types, _, _ = prepare("maxout", "float32", X[0, :1], None, X[0], None, 1, 1, pieces)
         assert types[1] == (str(pieces) if pieces in (2, 3) else "0")
 
 
