@@ -4,15 +4,16 @@ The modules beside this file are Cython; `compiled` builds one against the .pxd 
 the installed package, once per test run.
 """
 
+import atexit
 import functools
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
-from typing import List
 
 import thinc
 
@@ -39,9 +40,6 @@ setup(
 """
 
 
-FOLDERS: List[tempfile.TemporaryDirectory] = []  # removed when the tests end
-
-
 @functools.cache
 def compiled(name: str) -> ModuleType:
     """The client module of this name. Fails with the compiler's output."""
@@ -50,8 +48,8 @@ def compiled(name: str) -> ModuleType:
 
 def compiled_source(name: str, source: str) -> ModuleType:
     """A module of this name from Cython source."""
-    FOLDERS.append(tempfile.TemporaryDirectory(prefix="thinc-c-client-"))
-    build = Path(FOLDERS[-1].name)
+    build = Path(tempfile.mkdtemp(prefix="thinc-c-client-"))
+    atexit.register(shutil.rmtree, build, ignore_errors=True)
     (build / f"{name}.pyx").write_text(source)
     (build / "build.py").write_text(SETUP)
     root = Path(thinc.__file__).parents[1]
