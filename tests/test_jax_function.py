@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from small_models import affine
 
 jax = import_or_skip("jax")
-enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64  # before 0.8
+HAS_X64 = hasattr(jax, "enable_x64")  # before 0.8 it was experimental
+enable_x64 = jax.enable_x64 if HAS_X64 else jax.experimental.enable_x64
 import jax.numpy as jnp  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
@@ -379,6 +380,32 @@ def test_wrong_parameters_and_inputs_are_reported():
     with pytest.raises(ValueError, match=r"mish.*does not match nI=4"):
         apply_fn(params, batch(width=5))
     assert apply_fn(params, batch()).shape == (6, 3)  # the error has released the model
+
+
+def test_ids_that_need_64_bits_are_not_cut_off():
+    X = numpy.array([[3], [2**40]], dtype="uint64")
+    model = HashEmbed(4, 50, column=0).initialize(X)
+    apply_fn, params = as_jax_function(model)
+    assert_array_equal(apply_fn(params, X[:1]), model.predict(X[:1]))
+    with pytest.raises(ValueError, match=f"need 64 bits, such as {2**40}, .*jax_enable_x64"):
+        apply_fn(params, X)
+    with enable_x64(True):
+        apply_fn, params = as_jax_function(model)
+        assert_array_equal(apply_fn(params, X), model.predict(X))
+
+
+def test_numbers_as_input():
+    apply_fn, params = as_jax_function(affine(2, 3).initialize())
+    with pytest.raises((ValueError, AttributeError, IndexError)):
+        apply_fn(params, 1.0)
+    apply_fn, _ = as_jax_function(noop_of_lists())
+    assert [float(y) for y in apply_fn({}, [1.0, 2])] == [1.0, 2.0]
+
+
+def noop_of_lists():
+    from thinc.api import Model
+
+    return Model("noop", lambda model, X, is_train: (X, lambda dY: dY))
 
 
 def test_a_reduction_over_sequences_of_one_length():

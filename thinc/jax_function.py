@@ -34,6 +34,10 @@ def as_jax_function(model: Model) -> Tuple[Callable[..., Any], Dict[str, Any]]:
     runs the forward pass again. How the output's shapes follow from the input's is found
     out by running the model on zeros of the input's shapes, once for each.
 
+    There are first derivatives, in reverse mode: no jax.jvp, no second derivatives.
+    Integers of 64 bits (hashes of words) need JAX's option jax_enable_x64; the function
+    raises ValueError for a numpy array of such that would be cut off.
+
     Raises ImportError if JAX is not installed, ValueError for a model that has shims or
     parameters that are not allocated yet.
     """
@@ -111,6 +115,7 @@ class _JaxFunction:
             raise ValueError(
                 f"The params have the names {sorted(params)}, expected {sorted(expected)}."
             )
+        X = jax.tree_util.tree_map(_checked_input, X)
         seed = None if rng is None else jax.random.bits(rng, dtype="uint32")
         return self._call(params, X, seed)
 
@@ -236,6 +241,20 @@ class _Seeded:
 
 def _is_float(leaf: Any) -> bool:
     return leaf.dtype.kind == "f"
+
+
+def _checked_input(leaf: Any) -> Any:
+    """The leaf as an array. Raises ValueError for integers that JAX would cut off."""
+    leaf = leaf if hasattr(leaf, "shape") else numpy.asarray(leaf)
+    if isinstance(leaf, numpy.ndarray) and leaf.dtype.kind in "iu" and leaf.size:
+        dtype = compat.jax.dtypes.canonicalize_dtype(leaf.dtype)
+        bounds = numpy.iinfo(dtype)
+        if dtype != leaf.dtype and (leaf.max() > bounds.max or leaf.min() < bounds.min):
+            raise ValueError(
+                f"The input holds integers that need 64 bits, such as {leaf.max()}, but JAX would "
+                'keep 32 of them: call jax.config.update("jax_enable_x64", True) first.'
+            )
+    return leaf
 
 
 def _canonical(leaf: Any) -> numpy.ndarray:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 jax = import_or_skip("jax")
-enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64  # before 0.8
+HAS_X64 = hasattr(jax, "enable_x64")  # before 0.8 it was experimental
+enable_x64 = jax.enable_x64 if HAS_X64 else jax.experimental.enable_x64
 import jax.numpy as jnp  # noqa: E402
 
 from thinc import util  # noqa: E402
@@ -260,6 +261,17 @@ def test_errors_of_the_backward_pass():
     with pytest.raises(ValueError, match="has 1 outputs, but backprop got 2 gradients"):
         backprop([Y, Y])
     assert backprop(Y.astype("float64")).dtype == "float32"  # in the output's dtype
+
+
+def test_arguments_that_jax_does_not_know():
+    from thinc.api import Ragged
+
+    X = Ragged(batch(), numpy.array([2, 4], dtype="int32"))
+    with pytest.raises(TypeError, match="takes arrays, got Ragged: wrap the layer in with_array"):
+        wrapped().predict(X)
+    assert with_array(wrapped()).predict(X).data.shape == (6, 3)
+    with pytest.raises(TypeError, match="an argument of type bytearray is neither an array nor"):
+        wrapped().predict((batch(), bytearray(b"1")))
 
 
 def test_errors_of_the_forward_pass_have_the_place():

@@ -14,7 +14,7 @@ from ..interop import (
 from ..model import Model
 from ..registration import registry
 from ..shims.jax import JaxModel, JaxShim
-from ..types import ArgsKwargs
+from ..types import ArgsKwargs, Padded, Ragged
 from ..util import convert_recursive
 
 SMALL_BYTES = 1 << 16
@@ -112,7 +112,13 @@ def convert_jax_default_inputs(
     """Arrays of X to what JAX takes, and the gradients of the inputs to arrays of X's structure.
 
     The gradient of an integer input is None. Lists come back as tuples.
+    Raises TypeError for Ragged and Padded, which JAX does not know.
     """
+    if isinstance(X, (Ragged, Padded)):
+        raise TypeError(
+            f"JaxWrapper takes arrays, got {type(X).__name__}: wrap the layer in with_array if it "
+            "works on rows, or give it a convert_inputs."
+        )
     converted = convert_recursive(is_xp_array, _to_jax(model), X)
     if isinstance(converted, ArgsKwargs):
         return converted, _to_arrays

@@ -84,6 +84,11 @@ def take_arguments(args: Sequence[Any], kwargs: Dict) -> Tuple[Arguments, List, 
     floats, arrays, others, kinds = [], [], [], []
     for leaf in leaves:
         if not _is_array(leaf):
+            if getattr(type(leaf), "__hash__", None) is None:
+                raise TypeError(
+                    f"JaxShim: an argument of type {type(leaf).__name__} is neither an array nor "
+                    "something that the compiled program could depend on, such as a string."
+                )
             kinds.append("other")
             others.append(leaf)
         elif is_trained(leaf):
