@@ -7,9 +7,9 @@ from .include_dir import get_include as get_include
 
 if TYPE_CHECKING:
     from .config import registry
-    from .gpu_report import explain_gpu
+    from .gpu_report import explain_gpu as explain_gpu
 
-__all__ = ["registry", "explain_gpu", "__version__"]
+__all__ = ["registry", "__version__"]
 
 
 def __getattr__(name: str):

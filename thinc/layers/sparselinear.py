@@ -51,7 +51,7 @@ def forward(model: Model[InT, Floats2d], X: InT, is_train: bool) -> Tuple[Floats
     ops = model.ops
     W = model.get_param("W")
     b = model.get_param("b")
-    nO, length = model.get_dim("nO"), model.get_dim("length")
+    length = model.get_dim("length")
     keys, values, lengths = _checked(ops, X, W)
     v1 = model.attrs["v1_indexing"]
     cells = ops.sparse_cells(keys, length, masked=v1)
