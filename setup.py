@@ -83,6 +83,7 @@ setup(
     ext_modules=cythonize(
         [
             extension(KERNELS, [CPU / "dispatch.cpp"]),
+            extension("thinc.backends.numpy_arrays"),
             extension("thinc.backends.numpy_ops"),
             extension("thinc.backends.cblas"),
             extension("thinc.backends.linalg"),

@@ -7,6 +7,8 @@
 //   sigmoid        3     after its argument is clipped to [-20, 20]
 //   tanh           3     sign of zero kept
 //   normal_cdf     5     both tails, down to the smallest normal result
+//   erf            2     sign of zero kept
+//   log            1.5   0, subnormal numbers, negative ones, inf, NaN as in C
 #pragma once
 #include "config.hpp"
 
@@ -31,6 +33,18 @@ THINC_HD T with_sign(T x, T sign_of) {
     using UInt = typename FloatBits<T>::UInt;
     const UInt sign = ~(~UInt(0) >> 1);
     return from_bits(UInt((to_bits(x) & ~sign) | (to_bits(sign_of) & sign)));
+}
+
+template <typename T>
+THINC_HD T infinity() {
+    using UInt = typename FloatBits<T>::UInt;
+    return from_bits(UInt(UInt(2 * FloatBits<T>::BIAS + 1) << FloatBits<T>::MANTISSA));
+}
+
+template <typename T>
+THINC_HD T not_a_number() {
+    using UInt = typename FloatBits<T>::UInt;
+    return from_bits(UInt(to_bits(infinity<T>()) | (UInt(1) << (FloatBits<T>::MANTISSA - 1))));
 }
 
 // Coefficients from the constant term up. Horner's scheme in x^2 over pairs of
@@ -120,6 +134,41 @@ THINC_HD T exp_in_range(T x) {
     return scale + scale * p;
 }
 
+// erf(x) / x - 1 as a polynomial in x^2, for |x| <= 1.
+THINC_HD float erf_quotient(float square) {
+    return polynomial(square, 0.12837916584835095f, -0.37612626666720331f, 0.112835947151602177f,
+                      -0.0268542120106264124f, 0.00518908742343397399f, -0.000801686428716586953f,
+                      0.0000787587506268548834f);
+}
+THINC_HD double erf_quotient(double square) {
+    return polynomial(square, 0.12837916709551257, -0.376126389031837481, 0.112837916709548787,
+                      -0.0268661706450767932, 0.00522397762481801447, -0.000854832698083378991,
+                      0.000120553311116427109, -0.0000149255952668311816, 1.6461000484121368e-6,
+                      -1.6350312701054695e-7, 1.46597752740474358e-8, -1.13728488567916737e-9,
+                      5.9571761477489114e-11);
+}
+
+// 2 atanh(s) = 2 s + s^3 q(s^2) for |s| <= (sqrt(2) - 1) / (sqrt(2) + 1).
+THINC_HD float atanh_series(float square) {
+    return polynomial(square, 0.666666665544970916f, 0.400001218398061267f, 0.285508208159606633f,
+                      0.233304672163038363f);
+}
+THINC_HD double atanh_series(double square) {
+    return polynomial(square, 0.666666666666666969, 0.399999999998995045, 0.285714286259754849,
+                      0.222222111347950799, 0.181828891252617221, 0.153317216005560413,
+                      0.146164496850434059);
+}
+
+// ln(2) in two parts, the first of few enough bits that its multiples are exact.
+THINC_HD float ln2_high(float) { return 0.693359375f; }
+THINC_HD float ln2_low(float) { return -2.12194440e-4f; }
+THINC_HD double ln2_high(double) { return 6.93147180369123816490e-01; }
+THINC_HD double ln2_low(double) { return 1.90821492927058770002e-10; }
+
+// Below this exp is subnormal.
+THINC_HD float normal_exp_limit(float) { return -87.3365f; }
+THINC_HD double normal_exp_limit(double) { return -708.39641; }
+
 // From here on tanh rounds to one, and exp(-x^2 / 2) to zero.
 THINC_HD float tanh_limit(float) { return 10.0f; }
 THINC_HD double tanh_limit(double) { return 20.0; }
@@ -152,6 +201,13 @@ THINC_HD T exp(T x) {
     return detail::exp_of_sum(detail::clip_exp(x), T(0));
 }
 
+// exp(x) for x <= 0 (or NaN); zero where it would be subnormal.
+template <typename T>
+THINC_HD T exp_below_one(T x) {
+    T y = detail::exp_in_range(x);
+    return x < detail::normal_exp_limit(x) ? T(0) : y;
+}
+
 // 1 / (1 + exp(-x)), x clipped to [-20, 20].
 template <typename T>
 THINC_HD T sigmoid(T x) {
@@ -179,17 +235,60 @@ struct Normal {
     T decay;
 };
 
+// P(Z > a) for a >= 0, in place of the cdf.
 template <typename T>
-THINC_HD Normal<T> normal(T x) {
+THINC_HD Normal<T> normal_tail(T a) {
     using UInt = typename FloatBits<T>::UInt;
-    T a = magnitude(x);
     a = a > detail::normal_limit(a) ? detail::normal_limit(a) : a;
     // a^2 in two parts: an error in the exponent would be multiplied by a^2.
     T high = from_bits(UInt(to_bits(a) & (~UInt(0) << (FloatBits<T>::MANTISSA / 2 + 1))));
     T decay = detail::exp_of_sum(T(-0.5) * high * high, T(-0.5) * (a - high) * (a + high));
     T u = T(1) / (a + T(4));
-    T tail = detail::scaled_tail((a - T(4)) * u) * u * decay;
-    return {x < T(0) ? tail : T(1) - tail, decay};
+    return {detail::scaled_tail((a - T(4)) * u) * u * decay, decay};
+}
+
+template <typename T>
+THINC_HD Normal<T> normal(T x) {
+    Normal<T> tail = normal_tail(magnitude(x));
+    return {x < T(0) ? tail.cdf : T(1) - tail.cdf, tail.decay};
+}
+
+// The error function: 1 - 2 P(Z > |x| sqrt(2)) with the sign of x, and near zero, where
+// that has no relative precision, a polynomial.
+template <typename T>
+THINC_HD T erf(T x) {
+    T a = magnitude(x);
+    T near = x + x * detail::erf_quotient(x * x);
+    T far = T(1) - T(2) * normal_tail(a * T(1.4142135623730951)).cdf;
+    return a < T(1) ? near : with_sign(far, x);
+}
+
+// The natural logarithm. x = 2^e m with m in [sqrt(1/2), sqrt(2)); log(m) = 2 atanh(s),
+// s = (m - 1) / (m + 1), arranged so that m - 1 enters without rounding.
+template <typename T>
+THINC_HD T log(T x) {
+    using Bits = FloatBits<T>;
+    using UInt = typename Bits::UInt;
+    const T smallest = detail::power_of_two<T>(UInt(1) - UInt(Bits::BIAS));
+    const bool subnormal = x < smallest;
+    const T normal = subnormal ? x * detail::power_of_two<T>(UInt(Bits::MANTISSA)) : x;
+    // Adding this makes the exponent change at sqrt(2) in place of 2.
+    const UInt offset = to_bits(T(1)) - to_bits(T(0.70710678118654752));
+    const UInt exponent = (to_bits(normal) + offset) >> Bits::MANTISSA;
+    const T m = from_bits(UInt(to_bits(normal) - ((exponent - UInt(Bits::BIAS)) << Bits::MANTISSA)));
+    // The exponent as a number, from the low bits of 2^MANTISSA.
+    const T shift = T(UInt(1) << Bits::MANTISSA);
+    T e = from_bits(UInt(to_bits(shift) | exponent)) - (shift + T(Bits::BIAS));
+    e = subnormal ? e - T(Bits::MANTISSA) : e;
+    const T f = m - T(1);
+    const T s = f / (m + T(1));
+    const T square = s * s;
+    const T half_f2 = T(0.5) * f * f;
+    const T rest = s * (half_f2 + square * detail::atanh_series(square)) + e * detail::ln2_low(e);
+    T y = (f - (half_f2 - rest)) + e * detail::ln2_high(e);
+    y = x == T(0) ? -infinity<T>() : y;
+    y = x < T(0) ? not_a_number<T>() : y;
+    return x < infinity<T>() ? y : x;  // infinity and NaN stay what they are
 }
 
 }  // namespace thinc

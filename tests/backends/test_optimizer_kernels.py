@@ -226,6 +226,55 @@ def test_clip_gradient(dtype, shape, threshold, seed):
         assert_allclose(X, before * (threshold / norm), **TOLERANCE[dtype])
 
 
+@every_dtype
+@pytest.mark.parametrize("size", [35, 5000])
+@pytest.mark.parametrize("value", [numpy.nan, numpy.inf, 1e25, 1e-25, 0.0])
+def test_clip_gradient_of_special_numbers(dtype, value, size):
+    for other in (1.0, value):
+        X = numpy.full(size, value, dtype=dtype)
+        X[3] = other
+        for threshold in (0.5, 1e-25):
+            Y, expected = X.copy(), X.copy()
+            with numpy.errstate(invalid="ignore"):
+                REFERENCE.clip_gradient(expected, threshold)
+                OPS.clip_gradient(Y, threshold)
+            assert_allclose(Y, expected, rtol=2e-6)
+
+
+@every_dtype
+@pytest.mark.parametrize("size", [1000, 4097, 100_003])
+def test_clip_gradient_of_long_vectors(dtype, size):
+    X = numpy.random.default_rng(size).normal(1, 3, size).astype(dtype)
+    before = X.astype("float64")
+    OPS.clip_gradient(X, 2.0)
+    assert_allclose(X, before * (2.0 / numpy.linalg.norm(before)), rtol=1e-6)
+
+
+@every_dtype
+@given(shape=shapes, t=st.integers(0, 10**6), strided=st.booleans(), seed=seeds)
+def test_update_averages(dtype, shape, t, strided, seed):
+    ema, weights = parameter(shape, dtype, seed)[:2]
+    if strided:
+        ema = strategies.layouts(ema)["every second"]
+    expected = ema.astype("float64")
+    REFERENCE.update_averages(expected, weights.astype("float64"), t, 0.99)
+    before = weights.copy()
+    assert OPS.update_averages(ema, weights, t, 0.99) is None
+    assert_allclose(ema, expected, **TOLERANCE[dtype])
+    assert_array_equal(weights, before)
+
+
+@every_dtype
+def test_averages_that_share_memory_with_the_weights(dtype):
+    numbers = numpy.arange(40, dtype=dtype)
+    expected = numbers.copy()
+    expected[1:] -= (1 - 1 / 10) * (expected[1:] - expected[:-1].copy())
+    OPS.update_averages(numbers[1:], numbers[:-1], 0)
+    assert_allclose(numbers, expected, **TOLERANCE[dtype])
+    with pytest.raises(ValueError, match="broadcast"):
+        OPS.update_averages(numpy.zeros(3, dtype=dtype), numpy.zeros(4, dtype=dtype), 0)
+
+
 def test_clip_gradient_updates_strided_arrays():
     wide = numpy.ones((4, 6))
     OPS.clip_gradient(wide[:, ::2], 1.0)

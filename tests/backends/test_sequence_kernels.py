@@ -199,3 +199,71 @@ def test_windows_wider_than_the_sequences():
     expected = numpy.zeros((3, 7, 2), dtype="float32")
     expected[0, 3], expected[1, 3:5], expected[2, 2:4] = X[0], X[1:], X[1:]
     assert_array_equal(Y, expected)
+
+
+# ---- softmax ------------------------------------------------------------------
+
+# Wider than a block of columns, too.
+softmax_widths = st.sampled_from([0, 1, 2, 7, 8, 15, 16, 17, 33, 127, 128, 129, 260])
+
+
+@every_dtype
+@given(
+    lengths=lengths_with_empty,
+    width=softmax_widths,
+    layout=layout_names,
+    inplace=st.booleans(),
+    seed=seeds,
+)
+def test_softmax_of_sequences(dtype, lengths, width, layout, inplace, seed):
+    X = normal((int(lengths.sum()), width), dtype, seed) * 5
+    expected = REFERENCE.softmax_sequences(X.astype("float64"), lengths)
+    given_X = strategies.layouts(X)[layout]
+    inplace = inplace and layout != "read-only"
+    Y = OPS.softmax_sequences(given_X, lengths, inplace=inplace)
+    assert_same_floats(Y, expected, dtype)
+    if inplace:
+        assert Y is given_X
+    else:
+        assert_array_equal(given_X, X)
+
+
+@every_dtype
+@given(lengths=lengths_with_empty, width=softmax_widths, seed=seeds)
+def test_softmax_of_sequences_with_special_numbers(dtype, lengths, width, seed):
+    X = normal((int(lengths.sum()), width), dtype, seed, special=True)
+    with numpy.errstate(invalid="ignore"):
+        expected = REFERENCE.softmax_sequences(X.astype("float64"), lengths)
+        assert_same_floats(OPS.softmax_sequences(X, lengths), expected, dtype)
+
+
+@every_dtype
+@given(lengths=lengths_with_empty, width=softmax_widths, layout=layout_names, seed=seeds)
+def test_backprop_of_softmax_of_sequences(dtype, lengths, width, layout, seed):
+    X = normal((int(lengths.sum()), width), dtype, seed)
+    Y = REFERENCE.softmax_sequences(X, lengths)
+    dY = normal(X.shape, dtype, seed + 1)
+    expected = REFERENCE.backprop_softmax_sequences(
+        dY.astype("float64"), Y.astype("float64"), lengths
+    )
+    given_dY, given_Y = strategies.layouts(dY)[layout], strategies.layouts(Y)[layout]
+    dX = OPS.backprop_softmax_sequences(given_dY, given_Y, lengths)
+    assert_same_floats(dX, expected, dtype)
+    assert_array_equal(given_dY, dY)
+
+
+@every_dtype
+def test_softmax_of_sequences_refuses_wrong_lengths(dtype):
+    X = numpy.ones((3, 2), dtype=dtype)
+    for call in (
+        lambda lengths: OPS.softmax_sequences(X, lengths),
+        lambda lengths: OPS.backprop_softmax_sequences(X, X, lengths),
+    ):
+        with pytest.raises(IndexError, match="sum"):
+            call(numpy.array([1, 1], dtype="int32"))
+        with pytest.raises(ValueError, match="lengths"):
+            call(numpy.array([4, -1], dtype="int32"))
+    with pytest.raises(ValueError, match="shape"):
+        OPS.backprop_softmax_sequences(X, X[:2], numpy.array([3], dtype="int32"))
+    with pytest.raises(NotImplementedError, match="2-d"):
+        OPS.softmax_sequences(X[None], numpy.array([3], dtype="int32"))

@@ -118,3 +118,49 @@ def test_hash_embed(dtype, rows, width, n, seed):
     assert chosen.dtype == "uint32"
     assert_array_equal(chosen, expected_rows)
     assert_allclose(Y, expected, **TOLERANCE[dtype])
+
+
+@every_dtype
+@pytest.mark.parametrize("index_dtype", ["int8", "uint8", "int32", "int64", "uint32", "uint64"])
+@given(rows=st.integers(1, 9), width=widths, B=st.integers(0, 40), seed=seeds)
+def test_scatter_add(dtype, index_dtype, rows, width, B, seed):
+    table, indices, values = table_and_indices(rows, width, B, 1, seed, dtype)
+    indices = indices[:, 0]
+    if index_dtype[0] == "i":
+        indices = indices - rows * (numpy.arange(B) % 2)  # every second from the end
+    indices = indices.astype(index_dtype)
+    expected = table.astype("float64")
+    REFERENCE.scatter_add(expected, indices, values)
+    assert OPS.scatter_add(table, indices, values) is None
+    assert_allclose(table, expected, rtol=2e-5, atol=2e-5)
+
+
+@every_dtype
+@pytest.mark.parametrize(
+    ("index_dtype", "wrong"),
+    [
+        ("int32", 7),
+        ("int32", -8),
+        ("int32", 2**31 - 1),
+        ("int32", -(2**31)),
+        ("int64", 7),
+        ("int64", -8),
+        ("int64", 2**32),
+        ("int64", -(2**63)),
+        ("int64", 2**63 - 1),
+        ("uint32", 7),
+        ("uint64", 2**63),
+        ("uint64", 2**64 - 1),
+    ],
+)
+def test_scatter_add_refuses_rows_outside_the_table(dtype, index_dtype, wrong):
+    table = numpy.zeros((7, 16), dtype=dtype)
+    indices = numpy.array([0, 6, wrong], dtype=index_dtype)
+    with pytest.raises(IndexError):
+        OPS.scatter_add(table, indices, numpy.ones((3, 16), dtype=dtype))
+    assert_array_equal(table, 0)
+
+
+def test_scatter_add_names_what_is_no_array():
+    with pytest.raises(TypeError, match="indices"):
+        OPS.scatter_add(numpy.zeros((3, 2)), [0, 1], numpy.ones((2, 2)))

@@ -19,10 +19,22 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
         IDENTITY
         ACTIVATION_COUNT
 
+    cdef enum Function:
+        ERF
+        SQUARED_SECH
+        SIGMOID_SLOPE
+        TANH_SLOPE
+        FUNCTION_COUNT
+
     cdef cppclass Kernels[T]:
         void (*values[12])(T*, const T*, int64_t, const T*) noexcept nogil
         void (*slopes[12])(T*, const T*, const T*, int64_t, const T*) noexcept nogil
+        void (*functions[4])(T*, const T*, int64_t) noexcept nogil
+        void logloss(T* losses, const T* y_true, const T* y_pred, int64_t N) noexcept
         double sum_of_squares(const T*, int64_t) noexcept
+        double quick_sum_of_squares(const T*, int64_t) noexcept
+        void scale_from_end(T* X, int64_t N, T factor) noexcept
+        void update_averages(T* averages, const T* weights, int64_t N, T rate) noexcept
         void adam_step(T* w, T* gradient, T* m, T* v, T* averages, int64_t N, T rest1, T rest2,
                        T eps, T learn_rate, T gradient_scale, T l2, T decay, T ema_rate) noexcept
         void sgd_step(T* w, T* gradient, T* averages, int64_t N, T learn_rate, T gradient_scale,
@@ -54,6 +66,10 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
                      int64_t window) noexcept
         void backprop_seq2col(T* dX, const T* dY, const int32_t* lengths, int64_t nr_seq,
                               int64_t width, int64_t window) noexcept
+        void softmax_sequences(T* Y, const T* X, const int32_t* lengths, int64_t nr_seq,
+                               int64_t width) noexcept
+        void backprop_softmax_sequences(T* dX, const T* dY, const T* Y, const int32_t* lengths,
+                                        int64_t nr_seq, int64_t width) noexcept
         void gather_add(T* Y, const T* table, const uint32_t* indices, int64_t B, int64_t K,
                         int64_t width) noexcept
         void backprop_gather_add(T* table, const T* dY, const uint32_t* indices, int64_t B,

@@ -7,7 +7,7 @@ Kernels run without the GIL once the work is worth releasing it.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.math cimport sqrt
+from libc.math cimport cos, pow, sin, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from numpy cimport (
     NPY_DOUBLE,
@@ -28,9 +28,14 @@ from numpy cimport (
 
 from .cblas cimport CBlas
 from .cpu_kernels cimport (
+    ERF,
     IDENTITY,
     RELU,
+    SIGMOID_SLOPE,
+    SQUARED_SECH,
+    TANH_SLOPE,
     Activation,
+    Function,
     KernelTable,
     kernels,
 )
@@ -44,13 +49,17 @@ import numpy
 from ..registration import registry
 from . import lstm
 from .formulas import FORMULAS
+from .numpy_arrays import NumpyArrays
 from .ops import Ops
+from .ops_training import TINY
 
 cnp.import_array()
 
 # Below this many multiplications (or elements) a call keeps the GIL: releasing it costs
 # more than other threads could use.
 cdef int64_t RELEASE_GIL_ABOVE = 20000
+
+cdef double SMALLEST_NORM = TINY
 
 # Name of an activation -> its place in Kernels.values and Kernels.slopes.
 ACTIVATIONS = {name: position for position, name in enumerate(FORMULAS)}
@@ -234,6 +243,27 @@ cdef ndarray apply_slopes(int which, object dY, object Z, bint inplace, tuple pa
     return dx
 
 
+cdef ndarray apply_function(Function which, object X, bint inplace):
+    """f(X) for a float array in any layout; None if X is for the generic code."""
+    cdef ndarray x = floats(X)
+    cdef ndarray y
+    if x is None or (inplace and writable_floats(X) is None):
+        return None
+    y = x if inplace else empty_like(x)
+    cdef int64_t n = PyArray_SIZE(x)
+    cdef const KernelTable* k = kernels()
+    if PyArray_TYPE(x) == NPY_FLOAT:
+        if n < RELEASE_GIL_ABOVE:
+            k.f32.functions[<int>which](f32(y), f32(x), n)
+        else:
+            with nogil:
+                k.f32.functions[<int>which](f32(y), f32(x), n)
+    else:
+        with nogil:
+            k.f64.functions[<int>which](f64(y), f64(x), n)
+    return y
+
+
 cdef object unknown_activation(name):
     return KeyError(f"No activation named {name!r}. Known: {', '.join(sorted(ACTIVATIONS))}")
 
@@ -362,7 +392,7 @@ cdef object raise_affine_errors(object X, object W, object b):
 
 
 @registry.ops("NumpyOps")
-class NumpyOps(Ops):
+class NumpyOps(NumpyArrays, Ops):
     """Arrays are NumPy's, kernels our own, chosen for the machine's instruction set.
 
     use_blis: False sends matrix products of any dtype to numpy.dot. The name is kept
@@ -376,13 +406,6 @@ class NumpyOps(Ops):
         self.device_type = device_type
         self.device_id = device_id
         self.use_blis = use_blis
-
-    # ---- arrays -------------------------------------------------------------
-
-    def alloc(self, shape, *, dtype="float32", zeros=True):
-        if zeros:
-            return numpy.zeros(shape, dtype=dtype)
-        return numpy.empty(shape, dtype=dtype)
 
     # ---- matrix products ----------------------------------------------------
 
@@ -597,6 +620,22 @@ class NumpyOps(Ops):
     def backprop_relu(self, dY, Y, inplace=False):
         dX = apply_slopes(RELU, dY, Y, inplace, ())
         return Ops.backprop_relu(self, dY, Y, inplace) if dX is None else dX
+
+    def erf(self, X):
+        Y = apply_function(ERF, X, False)
+        return Ops.erf(self, X) if Y is None else Y
+
+    def sechsq(self, X):
+        Y = apply_function(SQUARED_SECH, X, False)
+        return Ops.sechsq(self, X) if Y is None else Y
+
+    def dsigmoid(self, Y, *, inplace=False):
+        dX = apply_function(SIGMOID_SLOPE, Y, inplace)
+        return Ops.dsigmoid(self, Y, inplace=inplace) if dX is None else dX
+
+    def dtanh(self, Y, *, inplace=False):
+        dX = apply_function(TANH_SLOPE, Y, inplace)
+        return Ops.dtanh(self, Y, inplace=inplace) if dX is None else dX
 
     # ---- rows ---------------------------------------------------------------
 
@@ -856,6 +895,45 @@ class NumpyOps(Ops):
                 k.f64.backprop_seq2col(f64(dX), f64(dy), i32(n), B, I, window)
         return dX
 
+    def softmax_sequences(self, Xs, lengths, *, inplace=False, axis=-1):
+        cdef ndarray x = floats(Xs)
+        cdef ndarray n, Y
+        cdef const KernelTable* k = kernels()
+        if x is None or PyArray_NDIM(x) != 2 or (inplace and writable_floats(Xs) is None):
+            return Ops.softmax_sequences(self, Xs, lengths, inplace=inplace, axis=axis)
+        n = checked_lengths("softmax_sequences", lengths, PyArray_DIMS(x)[0], 0)
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t O = PyArray_DIMS(x)[1]
+        Y = x if inplace else empty_like(x)
+        if PyArray_TYPE(x) == NPY_FLOAT:
+            with nogil:
+                k.f32.softmax_sequences(f32(Y), f32(x), i32(n), B, O)
+        else:
+            with nogil:
+                k.f64.softmax_sequences(f64(Y), f64(x), i32(n), B, O)
+        return Y
+
+    def backprop_softmax_sequences(self, dY, Y, lengths):
+        cdef ndarray y = floats(Y)
+        cdef ndarray dy, n, dX
+        cdef const KernelTable* k = kernels()
+        if y is None or PyArray_NDIM(y) != 2:
+            return Ops.backprop_softmax_sequences(self, dY, Y, lengths)
+        dy = floats_like(dY, y, 2)
+        if dy is None or not same_shape(dy, y):
+            return Ops.backprop_softmax_sequences(self, dY, Y, lengths)
+        n = checked_lengths("backprop_softmax_sequences", lengths, PyArray_DIMS(y)[0], 0)
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t O = PyArray_DIMS(y)[1]
+        dX = empty_like(y)
+        if PyArray_TYPE(y) == NPY_FLOAT:
+            with nogil:
+                k.f32.backprop_softmax_sequences(f32(dX), f32(dy), f32(y), i32(n), B, O)
+        else:
+            with nogil:
+                k.f64.backprop_softmax_sequences(f64(dX), f64(dy), f64(y), i32(n), B, O)
+        return dX
+
     # ---- tables -------------------------------------------------------------
 
     def gather_add(self, table, indices):
@@ -901,12 +979,11 @@ class NumpyOps(Ops):
         return table
 
     def scatter_add(self, table, indices, values):
-        cdef ndarray v
-        for name, value in (("table", table), ("indices", indices), ("values", values)):
-            if not cnp.PyArray_Check(value):
-                raise TypeError(
-                    f"scatter_add: expected {name} to be a numpy array, got {type(value).__name__}"
-                )
+        cdef ndarray v, rows
+        if not (
+            cnp.PyArray_Check(table) and cnp.PyArray_Check(indices) and cnp.PyArray_Check(values)
+        ):
+            raise_no_array("scatter_add", dict(table=table, indices=indices, values=values))
         v = floats(values)
         if (
             v is None
@@ -914,20 +991,16 @@ class NumpyOps(Ops):
             or PyArray_TYPE(table) != PyArray_TYPE(v)
             or PyArray_NDIM(table) != 2
             or PyArray_NDIM(v) != 2
-            or indices.ndim != 1
-            or indices.dtype.kind not in "iu"
+            or PyArray_NDIM(indices) != 1
+            or not cnp.PyTypeNum_ISINTEGER(PyArray_TYPE(indices))
             or PyArray_DIMS(table)[1] != PyArray_DIMS(v)[1]
             or PyArray_DIMS(indices)[0] != PyArray_DIMS(v)[0]
             or may_overlap(table, v)
         ):
             return Ops.scatter_add(self, table, indices, values)
-        nr_row = table.shape[0]
-        if indices.size and indices.dtype.kind == "i" and indices.min() < 0:
-            if indices.min() < -nr_row:
-                return Ops.scatter_add(self, table, indices, values)  # raises IndexError
-            # Negative indices count from the end, as everywhere in NumPy.
-            indices = numpy.where(indices < 0, indices.astype("int64") + nr_row, indices)
-        rows = checked_rows("scatter_add", indices, nr_row)
+        rows = rows_from_the_end("scatter_add", indices, PyArray_DIMS(table)[0])
+        if rows is None:
+            return Ops.scatter_add(self, table, indices, values)
         add_to_rows(table, v, rows, 1)
 
     # ---- linear models of hashed features -------------------------------------
@@ -1174,6 +1247,76 @@ class NumpyOps(Ops):
                 squares = k.f64.sum_of_squares(f64(x), n)
         return sqrt(squares)
 
+    def clip_gradient(self, gradient, threshold):
+        cdef ndarray g = writable_floats(gradient)
+        cdef const KernelTable* k = kernels()
+        cdef double norm, factor, limit
+        cdef int64_t n
+        if g is None:
+            return Ops.clip_gradient(self, gradient, threshold)
+        limit = threshold
+        n = PyArray_SIZE(g)
+        if PyArray_TYPE(g) == NPY_FLOAT:
+            with nogil:
+                norm = sqrt(k.f32.quick_sum_of_squares(f32(g), n))
+                if norm >= limit:
+                    factor = limit / max(norm, SMALLEST_NORM)
+                    k.f32.scale_from_end(f32(g), n, <float>factor)
+        else:
+            with nogil:
+                norm = sqrt(k.f64.quick_sum_of_squares(f64(g), n))
+                if norm >= limit:
+                    factor = limit / max(norm, SMALLEST_NORM)
+                    k.f64.scale_from_end(f64(g), n, factor)
+        return gradient
+
+    def update_averages(self, ema, weights, t, max_decay=0.9999):
+        cdef ndarray averages = writable_floats(ema)
+        cdef ndarray w
+        cdef const KernelTable* k = kernels()
+        cdef double steps = t, limit = max_decay
+        w = None if averages is None else floats_like(weights, averages, PyArray_NDIM(averages))
+        if w is None or not same_shape(w, averages) or (w is not averages and may_overlap(w, averages)):
+            return Ops.update_averages(self, ema, weights, t, max_decay)
+        cdef int64_t n = PyArray_SIZE(w)
+        cdef double rate = 1.0 - min((1.0 + steps) / (10.0 + steps), limit)
+        if PyArray_TYPE(w) == NPY_FLOAT:
+            with nogil:
+                k.f32.update_averages(f32(averages), f32(w), n, <float>rate)
+        else:
+            with nogil:
+                k.f64.update_averages(f64(averages), f64(w), n, rate)
+
+    def logloss(self, y_true, y_pred):
+        cdef ndarray y = floats(y_true)
+        cdef ndarray p, losses
+        cdef const KernelTable* k = kernels()
+        p = None if y is None else floats_like(y_pred, y, PyArray_NDIM(y))
+        if p is None or not same_shape(y, p):
+            return Ops.logloss(self, y_true, y_pred)
+        losses = empty_like(y)
+        cdef int64_t n = PyArray_SIZE(y)
+        if PyArray_TYPE(y) == NPY_FLOAT:
+            with nogil:
+                k.f32.logloss(f32(losses), f32(y), f32(p), n)
+        else:
+            with nogil:
+                k.f64.logloss(f64(losses), f64(y), f64(p), n)
+        return losses
+
+    def position_encode(self, N, D, period=10000, out=None):
+        cdef ndarray waves
+        cdef int64_t rows, columns
+        if out is not None or N < 0 or D < 1:
+            return Ops.position_encode(self, N, D, period, out)
+        rows = N
+        columns = D
+        cdef double base = period
+        waves = empty2(rows, columns, NPY_FLOAT)
+        with nogil:
+            encode_positions(f32(waves), rows, columns, base)
+        return waves
+
     def adam(self, weights, gradient, mom1, mom2, beta1, beta2, eps, learn_rate, mod_rate=1.0):
         arrays = (weights, gradient, mom1, mom2)
         if len({id(a) for a in arrays}) != 4:  # the kernel reads all four before it writes
@@ -1250,6 +1393,21 @@ class NumpyOps(Ops):
 
 
 # ---- shared by the methods --------------------------------------------------
+
+cdef void encode_positions(float* waves, int64_t N, int64_t D, double period) noexcept nogil:
+    """Column by column, so that each rate is computed once."""
+    cdef int64_t p, j
+    cdef int64_t pairs = D // 2
+    cdef double rate = 1.0
+    for j in range(0, 2 * pairs, 2):
+        rate = pow(period, -2.0 * j / D)
+        for p in range(N):
+            waves[p * D + j] = <float>sin(p * rate)
+            waves[p * D + j + 1] = <float>cos(p * rate)
+    if D % 2:  # the last pair's sine once more
+        for p in range(N):
+            waves[p * D + D - 1] = <float>sin(p * rate)
+
 
 # NumPy's public bitgen_t, of which only the first member is needed, and the state of
 # its MT19937, whose layout it has kept since 1.17 (tests compare with NumPy's draws).
@@ -1405,6 +1563,61 @@ cdef ndarray checked_cells(str what, object cells, int64_t size, int64_t O, int6
     # The last class reaches furthest.
     cdef int64_t limit = size - (O - 1) * stride if O else size
     return checked_rows(what + " cells", cells, limit if limit > 0 else 0)
+
+
+cdef int raise_no_array(str what, dict arguments) except -1:
+    for name, value in arguments.items():
+        if not cnp.PyArray_Check(value):
+            raise TypeError(
+                f"{what}: expected {name} to be a numpy array, got {type(value).__name__}"
+            )
+    return 0
+
+
+ctypedef fused index_type:
+    int32_t
+    int64_t
+
+
+cdef bint count_from_the_end(
+    uint32_t* rows, const index_type* indices, int64_t n, int64_t nr_row
+) noexcept nogil:
+    """rows = indices, with nr_row added to negative ones; whether all are rows then."""
+    cdef int64_t i, row
+    cdef int64_t outside = 0
+    for i in range(n):
+        row = indices[i]
+        row += nr_row if row < 0 else 0
+        outside |= row | (nr_row - 1 - row)  # negative if one of them is
+        rows[i] = <uint32_t>row
+    return outside >= 0
+
+
+cdef ndarray rows_from_the_end(str what, object indices, npy_intp nr_row):
+    """Indices into a table as contiguous uint32. Negative ones count from the end, as
+    everywhere in NumPy. None if the table has too many rows for that."""
+    cdef ndarray given = indices
+    cdef int64_t n = PyArray_SIZE(given)
+    cdef ndarray rows
+    cdef bint inside
+    if nr_row >= (1 << 31):
+        return None
+    if PyArray_TYPE(given) != NPY_INT32 or not cnp.PyArray_ISCARRAY_RO(given):
+        if indices.dtype.kind == "u" and cnp.PyArray_ITEMSIZE(given) == 8:
+            # What is too large must not become negative.
+            given = numpy.minimum(indices, numpy.uint64(1 << 31))
+        given = numpy.ascontiguousarray(given, dtype="int64")
+    rows = empty1(n, NPY_UINT32)
+    with nogil:
+        if PyArray_TYPE(given) == NPY_INT32:
+            inside = count_from_the_end(u32(rows), i32(given), n, nr_row)
+        else:
+            inside = count_from_the_end(u32(rows), <int64_t*>PyArray_DATA(given), n, nr_row)
+    if not inside:
+        for index in indices.tolist():
+            if not -nr_row <= index < nr_row:
+                raise IndexError(f"{what}: index {index} is outside the table of {nr_row} rows")
+    return rows
 
 
 cdef int add_to_rows(ndarray table, ndarray values, ndarray rows, int64_t K) except -1:

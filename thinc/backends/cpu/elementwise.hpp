@@ -1,9 +1,10 @@
-// Loops over elements: activations and their gradients.
+// Loops over elements: activations and their gradients, other functions, a loss.
 #pragma once
 #include <cstdint>
 
 #include "kernel_table.hpp"
 #include "thinc/activations.hpp"
+#include "thinc/functions.hpp"
 
 namespace thinc {
 namespace THINC_LEVEL {
@@ -44,6 +45,27 @@ static void fill_activation(Kernels<T>& kernels, Activation name) {
     kernels.slopes[name] = map_slopes<Op<T>, T>;
 }
 
+template <typename Op, typename T>
+static void map_function(T* Y, const T* X, int64_t N) {
+    THINC_IVDEP
+    for (int64_t i = 0; i < N; ++i) Y[i] = Op().value(X[i]);
+}
+
+template <typename T>
+static void logloss(T* losses, const T* y_true, const T* y_pred, int64_t N) {
+    THINC_IVDEP
+    for (int64_t i = 0; i < N; ++i) losses[i] = log_loss(y_true[i], y_pred[i]);
+}
+
+template <typename T>
+static void fill_functions(Kernels<T>& kernels) {
+    kernels.functions[ERF] = map_function<Erf<T>, T>;
+    kernels.functions[SQUARED_SECH] = map_function<SquaredSech<T>, T>;
+    kernels.functions[SIGMOID_SLOPE] = map_function<SigmoidSlope<T>, T>;
+    kernels.functions[TANH_SLOPE] = map_function<TanhSlope<T>, T>;
+    kernels.logloss = logloss<T>;
+}
+
 template <typename T>
 static void fill_elementwise(Kernels<T>& kernels) {
     fill_activation<Sigmoid>(kernels, SIGMOID);
@@ -58,6 +80,7 @@ static void fill_elementwise(Kernels<T>& kernels) {
     fill_activation<Mish>(kernels, MISH);
     fill_activation<Tanh>(kernels, TANH);
     fill_activation<Identity>(kernels, IDENTITY);
+    fill_functions(kernels);
 }
 
 }  // namespace THINC_LEVEL

@@ -29,6 +29,15 @@ enum Activation : int {
     ACTIVATION_COUNT
 };
 
+// Order of the other functions, in Kernels<T>::functions (include/thinc/functions.hpp).
+enum Function : int {
+    ERF,
+    SQUARED_SECH,
+    SIGMOID_SLOPE,  // of the sigmoid's value
+    TANH_SLOPE,     // of the tanh's value
+    FUNCTION_COUNT
+};
+
 template <typename T>
 struct Kernels {
     // ---- element-wise (elementwise.hpp) ------------------------------------
@@ -36,10 +45,21 @@ struct Kernels {
     void (*values[ACTIVATION_COUNT])(T* Y, const T* X, int64_t N, const T* params);
     // dX = dY * f'(Z), Z being X or Y as the enum says; dX may alias dY or Z
     void (*slopes[ACTIVATION_COUNT])(T* dX, const T* dY, const T* Z, int64_t N, const T* params);
+    // Y = f(X)
+    void (*functions[FUNCTION_COUNT])(T* Y, const T* X, int64_t N);
+    // losses = -(y_true log(y_pred + 1e-8) + (1 - y_true) log(1 - y_pred + 1e-8))
+    void (*logloss)(T* losses, const T* y_true, const T* y_pred, int64_t N);
 
     // ---- optimizers (optimizer_loops.hpp) ----------------------------------
     // Squares are summed in double.
     double (*sum_of_squares)(const T* X, int64_t N);
+    // The same to a relative error of some float epsilons, for any X: over short runs it is
+    // summed in T.
+    double (*quick_sum_of_squares)(const T* X, int64_t N);
+    // X *= factor
+    void (*scale_from_end)(T* X, int64_t N, T factor);
+    // averages -= rate * (averages - weights)
+    void (*update_averages)(T* averages, const T* weights, int64_t N, T rate);
     // One pass: g = gradient * gradient_scale + l2 * w; m, v, w as in Adam with
     // step size learn_rate (bias correction folded in by the caller), rest1 = 1 - beta1
     // and rest2 = 1 - beta2;
@@ -84,6 +104,11 @@ struct Kernels {
     // Y is (rows, (2 window + 1) * width); windows stop at sequence borders.
     void (*seq2col)(T* Y, const T* X, const int32_t* lengths, int64_t nr_seq, int64_t width, int64_t window);
     void (*backprop_seq2col)(T* dX, const T* dY, const int32_t* lengths, int64_t nr_seq, int64_t width, int64_t window);
+    // Softmax over the rows of each sequence, column by column; Y may alias X.
+    void (*softmax_sequences)(T* Y, const T* X, const int32_t* lengths, int64_t nr_seq, int64_t width);
+    // dX = Y * (dY - the sequence's column sums of Y * dY)
+    void (*backprop_softmax_sequences)(T* dX, const T* dY, const T* Y, const int32_t* lengths,
+                                       int64_t nr_seq, int64_t width);
 
     // ---- tables (tables.hpp): table is (nr_row, width) ---------------------
     // Y[b] = sum_k table[indices[b, k]]

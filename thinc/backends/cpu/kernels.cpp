@@ -10,6 +10,7 @@
 #include "gemm.hpp"
 #include "hashing.hpp"
 #include "lstm.hpp"
+#include "maxout.hpp"
 #include "optimizer_loops.hpp"
 #include "random.hpp"
 #include "rows.hpp"
@@ -31,6 +32,7 @@ static void fill(Kernels<T>& kernels) {
     fill_elementwise(kernels);
     fill_optimizer(kernels);
     fill_rows(kernels);
+    fill_maxout(kernels);
     fill_sequences(kernels);
     fill_tables(kernels);
     fill_sparse(kernels);

@@ -1,4 +1,4 @@
-// Loops over rows: softmax, layer normalization, column sums, maxout.
+// Loops over rows: softmax, layer normalization, column sums.
 //
 // Sums run in many lanes at once and are joined at the end, so their rounding
 // error grows with cols / 64, not with cols. Variances take a second pass.
@@ -108,7 +108,7 @@ static void softmax(T* Y, const T* X, int64_t rows, int64_t cols, T inverse_temp
         }
         const T largest = maximum(scaled, cols);
         THINC_IVDEP
-        for (int64_t c = 0; c < cols; ++c) Y[c] = exp(scaled[c] - largest);
+        for (int64_t c = 0; c < cols; ++c) Y[c] = exp_below_one(scaled[c] - largest);
         const T sum = sum_terms<T>(cols, [=](int64_t c, auto& t) { load(t, Y + c); });
         const T scale = T(1) / sum;
         THINC_IVDEP
@@ -234,76 +234,6 @@ static void add_column_sums(T* out, const T* X, int64_t rows, int64_t cols) {
     }
 }
 
-// x, piece p, competes with the best so far. Int has the size of T: then the
-// comparison's mask selects both without conversion.
-template <typename T, typename Int>
-THINC_HD void compete(T& best, Int& which, T x, int p) {
-    const bool replace = replaces_maximum(x, best);
-    best = replace ? x : best;
-    which = replace ? Int(p) : which;
-}
-
-// PIECES known to the compiler: the loop over rows is vectorized.
-template <int PIECES, typename T>
-static void maxout_fixed(T* best, int32_t* which, const T* X, int64_t rows) {
-    THINC_IVDEP
-    for (int64_t r = 0; r < rows; ++r) {
-        const T* x = X + r * PIECES;
-        T b = x[0];
-        typename FloatBits<T>::Int w = 0;
-        compete(b, w, x[1], 1);
-        if constexpr (PIECES > 2) compete(b, w, x[2], 2);
-        if constexpr (PIECES > 3) compete(b, w, x[3], 3);
-        best[r] = b;
-        which[r] = static_cast<int32_t>(w);
-    }
-}
-
-template <typename T>
-static void maxout(T* best, int32_t* which, const T* X, int64_t rows, int64_t pieces) {
-    if (pieces == 2) return maxout_fixed<2>(best, which, X, rows);
-    if (pieces == 3) return maxout_fixed<3>(best, which, X, rows);
-    if (pieces == 4) return maxout_fixed<4>(best, which, X, rows);
-    for (int64_t r = 0; r < rows; ++r, X += pieces) {
-        T b = X[0];
-        int32_t w = 0;
-        for (int64_t p = 1; p < pieces; ++p) compete(b, w, X[p], static_cast<int>(p));
-        best[r] = b;
-        which[r] = w;
-    }
-}
-
-template <int PIECES, typename T>
-static void backprop_maxout_fixed(T* dX, const T* dY, const int32_t* which, int64_t rows) {
-    THINC_IVDEP
-    for (int64_t r = 0; r < rows; ++r) {
-        for (int p = 0; p < PIECES; ++p) dX[r * PIECES + p] = which[r] == p ? dY[r] : T(0);
-    }
-}
-
-template <typename T>
-static int64_t backprop_maxout(T* dX, const T* dY, const int32_t* which, int64_t rows,
-                               int64_t pieces) {
-    int outside = 0;
-    for (int64_t r = 0; r < rows; ++r) outside |= (which[r] < 0) | (which[r] >= pieces);
-    if (outside) {
-        int64_t r = 0;
-        while (which[r] >= 0 && which[r] < pieces) ++r;
-        return r;
-    }
-    if (pieces == 2) {
-        backprop_maxout_fixed<2>(dX, dY, which, rows);
-    } else if (pieces == 3) {
-        backprop_maxout_fixed<3>(dX, dY, which, rows);
-    } else if (pieces == 4) {
-        backprop_maxout_fixed<4>(dX, dY, which, rows);
-    } else {
-        for (int64_t i = 0; i < rows * pieces; ++i) dX[i] = T(0);
-        for (int64_t r = 0; r < rows; ++r) dX[r * pieces + which[r]] = dY[r];
-    }
-    return -1;
-}
-
 template <typename T>
 static void fill_rows(Kernels<T>& kernels) {
     kernels.softmax = softmax<T>;
@@ -311,8 +241,6 @@ static void fill_rows(Kernels<T>& kernels) {
     kernels.layer_norm = layer_norm<T>;
     kernels.backprop_layer_norm = backprop_layer_norm<T>;
     kernels.add_column_sums = add_column_sums<T>;
-    kernels.maxout = maxout<T>;
-    kernels.backprop_maxout = backprop_maxout<T>;
 }
 
 }  // namespace THINC_LEVEL

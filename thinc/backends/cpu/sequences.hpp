@@ -1,11 +1,13 @@
 // Sequences that lie one after another in the rows of X: reductions to one row
-// each, and windows over neighbouring rows. All of these are bound by memory.
+// each, softmax, and windows over neighbouring rows. Most of these are bound by memory.
 #pragma once
 #include <cstdint>
 #include <cstring>
 
 #include "gemm_tiles.hpp"
 #include "kernel_table.hpp"
+#include "thinc/math.hpp"
+#include "thinc/rows.hpp"
 
 namespace thinc {
 namespace THINC_LEVEL {
@@ -258,6 +260,83 @@ static void backprop_seq2col(T* dX, const T* dY, const int32_t* lengths, int64_t
     }
 }
 
+// Columns are taken in blocks, whose maxima and sums stay in the nearest cache.
+constexpr int64_t SOFTMAX_BLOCK = 128;
+
+template <typename T>
+static inline void softmax_columns(T* Y, const T* X, int64_t rows, int64_t width, int64_t columns) {
+    T largest[SOFTMAX_BLOCK], sum[SOFTMAX_BLOCK];
+    sequences::copy_row(largest, X, columns);
+    for (int64_t i = 1; i < rows; ++i) {
+        const T* const x = X + i * width;
+        for (int64_t j = 0; j < columns; ++j) largest[j] = x[j] > largest[j] ? x[j] : largest[j];
+    }
+    for (int64_t j = 0; j < columns; ++j) sum[j] = T(0);
+    for (int64_t i = 0; i < rows; ++i) {
+        const T* const x = X + i * width;
+        T* const y = Y + i * width;
+        THINC_IVDEP
+        for (int64_t j = 0; j < columns; ++j) {
+            const T e = exp_below_one(x[j] - largest[j]);
+            y[j] = e;
+            sum[j] += e;
+        }
+    }
+    for (int64_t j = 0; j < columns; ++j) sum[j] = T(1) / sum[j];
+    for (int64_t i = 0; i < rows; ++i) {
+        T* const y = Y + i * width;
+        THINC_IVDEP
+        for (int64_t j = 0; j < columns; ++j) y[j] *= sum[j];
+    }
+}
+
+template <typename T>
+static inline void backprop_softmax_columns(T* dX, const T* dY, const T* Y, int64_t rows,
+                                            int64_t width, int64_t columns) {
+    T dot[SOFTMAX_BLOCK];
+    for (int64_t j = 0; j < columns; ++j) dot[j] = T(0);
+    for (int64_t i = 0; i < rows; ++i) {
+        const T* const y = Y + i * width;
+        const T* const dy = dY + i * width;
+        for (int64_t j = 0; j < columns; ++j) dot[j] += y[j] * dy[j];
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+        const T* const y = Y + i * width;
+        const T* const dy = dY + i * width;
+        T* const dx = dX + i * width;
+        THINC_IVDEP
+        for (int64_t j = 0; j < columns; ++j) dx[j] = softmax_gradient(y[j], dy[j], dot[j], T(1));
+    }
+}
+
+template <typename T>
+static void softmax_sequences(T* Y, const T* X, const int32_t* lengths, int64_t nr_seq,
+                              int64_t width) {
+    for (int64_t s = 0; s < nr_seq; ++s) {
+        for (int64_t j = 0; j < width && lengths[s] > 0; j += SOFTMAX_BLOCK) {
+            const int64_t columns = width - j < SOFTMAX_BLOCK ? width - j : SOFTMAX_BLOCK;
+            softmax_columns(Y + j, X + j, lengths[s], width, columns);
+        }
+        X += lengths[s] * width;
+        Y += lengths[s] * width;
+    }
+}
+
+template <typename T>
+static void backprop_softmax_sequences(T* dX, const T* dY, const T* Y, const int32_t* lengths,
+                                       int64_t nr_seq, int64_t width) {
+    for (int64_t s = 0; s < nr_seq; ++s) {
+        for (int64_t j = 0; j < width; j += SOFTMAX_BLOCK) {
+            const int64_t columns = width - j < SOFTMAX_BLOCK ? width - j : SOFTMAX_BLOCK;
+            backprop_softmax_columns(dX + j, dY + j, Y + j, lengths[s], width, columns);
+        }
+        const int64_t size = lengths[s] * width;
+        dX += size;
+        dY += size;
+        Y += size;
+    }
+}
+
 template <typename T>
 static void fill_sequences(Kernels<T>& kernels) {
     kernels.reduce_sum = reduce_sum<T>;
@@ -266,6 +345,8 @@ static void fill_sequences(Kernels<T>& kernels) {
     kernels.backprop_reduce_sum = backprop_reduce_sum<T>;
     kernels.backprop_reduce_mean = backprop_reduce_mean<T>;
     kernels.backprop_reduce_max = backprop_reduce_max<T>;
+    kernels.softmax_sequences = softmax_sequences<T>;
+    kernels.backprop_softmax_sequences = backprop_softmax_sequences<T>;
     kernels.seq2col = seq2col<T>;
     kernels.backprop_seq2col = backprop_seq2col<T>;
 }
