@@ -35,18 +35,6 @@ THINC_HD T with_sign(T x, T sign_of) {
     return from_bits(UInt((to_bits(x) & ~sign) | (to_bits(sign_of) & sign)));
 }
 
-template <typename T>
-THINC_HD T infinity() {
-    using UInt = typename FloatBits<T>::UInt;
-    return from_bits(UInt(UInt(2 * FloatBits<T>::BIAS + 1) << FloatBits<T>::MANTISSA));
-}
-
-template <typename T>
-THINC_HD T not_a_number() {
-    using UInt = typename FloatBits<T>::UInt;
-    return from_bits(UInt(to_bits(infinity<T>()) | (UInt(1) << (FloatBits<T>::MANTISSA - 1))));
-}
-
 // Coefficients from the constant term up. Horner's scheme in x^2 over pairs of
 // coefficients: half as long a chain of dependent operations as in x.
 template <typename T>
@@ -70,6 +58,18 @@ THINC_HD T polynomial(T x, Coefficients... c) {
 }
 
 namespace detail {
+
+template <typename T>
+THINC_HD T infinity() {
+    using UInt = typename FloatBits<T>::UInt;
+    return from_bits(UInt(UInt(2 * FloatBits<T>::BIAS + 1) << FloatBits<T>::MANTISSA));
+}
+
+template <typename T>
+THINC_HD T not_a_number() {
+    using UInt = typename FloatBits<T>::UInt;
+    return from_bits(UInt(to_bits(infinity<T>()) | (UInt(1) << (FloatBits<T>::MANTISSA - 1))));
+}
 
 // 1.5 * 2^MANTISSA: adding it leaves the nearest integer in the low bits.
 template <typename T>
@@ -286,9 +286,9 @@ THINC_HD T log(T x) {
     const T half_f2 = T(0.5) * f * f;
     const T rest = s * (half_f2 + square * detail::atanh_series(square)) + e * detail::ln2_low(e);
     T y = (f - (half_f2 - rest)) + e * detail::ln2_high(e);
-    y = x == T(0) ? -infinity<T>() : y;
-    y = x < T(0) ? not_a_number<T>() : y;
-    return x < infinity<T>() ? y : x;  // infinity and NaN stay what they are
+    y = x == T(0) ? -detail::infinity<T>() : y;
+    y = x < T(0) ? detail::not_a_number<T>() : y;
+    return x < detail::infinity<T>() ? y : x;  // infinity and NaN stay what they are
 }
 
 }  // namespace thinc
