@@ -92,7 +92,7 @@ def _find_cupy_gpu() -> Dict[str, Any]:
 
 def _find_torch() -> Dict[str, Any]:
     torch = _import("torch")
-    if torch is None:
+    if torch is None or not hasattr(torch, "cuda"):  # a folder of that name is no PyTorch
         flags = dict.fromkeys(_TORCH_FLAGS, False)
         return {"torch": None, **flags}
     has_cuda = torch.cuda.device_count() != 0
