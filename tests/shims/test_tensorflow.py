@@ -234,9 +234,51 @@ def test_errors_of_the_backward_pass():
     Y, backprop = model.begin_update(X)
     with pytest.raises(ValueError, match=r"gradient's shape \(6, 2\) differs .* \(6, 3\)"):
         backprop(Y[:, :2])
-    Y, backprop = model.begin_update(X)
     with pytest.raises(ValueError, match="has 1 outputs, but backprop got 2 gradients"):
         backprop([Y, Y])
+    assert backprop(Y).shape == X.shape
+    with pytest.raises(ValueError, match="callback of begin_update can be called once"):
+        backprop(Y)
+
+
+def test_too_many_inputs_are_counted():
+    for model, n in (
+        (TensorFlowWrapper(dense()), 1),
+        (TensorFlowWrapper(two_inputs_two_outputs()), 2),
+    ):
+        with pytest.raises(ValueError, match=f"has {n} inputs, but got 3: a list or tuple of arr"):
+            model.predict([LEFT, LEFT, LEFT])
+
+
+def test_a_sequential_model_without_an_input_layer():
+    model = TensorFlowWrapper(keras.Sequential([keras.layers.Dense(3)]))
+    assert model.copy().initialize(LEFT).predict(LEFT).shape == (6, 3)
+    model.initialize(LEFT)
+    assert_array_equal(model.copy().predict(LEFT), model.predict(LEFT))
+    other = TensorFlowWrapper(keras.Sequential([keras.layers.Dense(3)])).initialize(LEFT)
+    assert_array_equal(other.from_bytes(model.to_bytes()).predict(LEFT), model.predict(LEFT))
+
+
+def test_recurrent_nested_and_compiled_models():
+    X = numpy.random.default_rng(0).normal(size=(2, 5, 4)).astype("f")
+    inner = keras.Sequential([keras.layers.Input((None, 3)), keras.layers.Dense(3)])
+    network = keras.Sequential(
+        [
+            keras.layers.Input((None, 4)),
+            keras.layers.LSTM(3, return_sequences=True),
+            inner,
+            keras.layers.Dense(2),
+        ]
+    )
+    network.compile(optimizer="adam", loss="mse")
+    network.fit(X, numpy.zeros((2, 5, 2)), verbose=0)
+    model = TensorFlowWrapper(network)
+    Y, backprop = model.begin_update(X)
+    assert backprop(Y).shape == X.shape
+    model.finish_update(SGD(0.1))
+    copied = model.copy()
+    assert_array_equal(copied.predict(X), model.predict(X))
+    assert copied.to_bytes() == model.to_bytes()
 
 
 def test_the_shim_itself_can_be_called_as_thinc_8_does():

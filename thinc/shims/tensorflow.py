@@ -69,10 +69,18 @@ class TensorFlowShim(Shim):
                 tape.watch(tensor)
             Y = self._run(X, training=True)
         variables = list(self._model.trainable_variables)
+        done = False
 
         def backprop(dY: Any) -> ArgsKwargs:
+            nonlocal done
+            if done:
+                raise ValueError(
+                    "TensorFlow has dropped what it recorded: the callback of begin_update can be "
+                    "called once."
+                )
             outputs, d_outputs = _pair_gradients(Y, dY)
             sources = [*inputs, *(variable.value for variable in variables)]
+            done = True
             found = tape.gradient(outputs, sources, output_gradients=d_outputs)
             grads = [None if grad is None else tf.convert_to_tensor(grad) for grad in found]
             self._add_gradients(variables, grads[len(inputs) :])
@@ -96,6 +104,11 @@ class TensorFlowShim(Shim):
                 args, kwargs = (kwargs,), {}
             elif set(names) == set(kwargs):
                 args, kwargs = ([kwargs[name] for name in names],), {}
+        elif inputs and len(args) > 1:
+            raise ValueError(
+                f"The Keras model {self._model.name!r} has {len(inputs)} inputs, but got "
+                f"{len(args)}: a list or tuple of arrays counts as several."
+            )
         return self._model(*args, training=training, **kwargs)
 
     # ---- gradients and updates ---------------------------------------------------
