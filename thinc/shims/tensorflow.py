@@ -95,7 +95,7 @@ class TensorFlowShim(Shim):
     def _run(self, X: ArgsKwargs, training: bool) -> Any:
         args, kwargs = tuple(X.args), dict(X.kwargs)
         # A functional model takes all its inputs as one argument.
-        inputs = getattr(self._model, "inputs", None) or []
+        inputs = _inputs(self._model)
         if len(args) == len(inputs) > 1:
             args = (list(args),)
         elif not args and len(inputs) == len(kwargs) > 0:
@@ -373,6 +373,14 @@ def _parse(data: Any) -> Tuple[Optional[Dict], Any, List]:
 
 
 # ---- tensors -------------------------------------------------------------------
+
+
+def _inputs(model: Any) -> List:
+    """The inputs of a functional or sequential model, nothing for others."""
+    try:
+        return model.inputs or []
+    except (AttributeError, ValueError):  # an unbuilt Sequential, in some releases
+        return []
 
 
 def _is_float(obj: Any) -> bool:
