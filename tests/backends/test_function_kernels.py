@@ -159,3 +159,18 @@ def test_log_loss_of_special_numbers(dtype):
 def test_log_loss_broadcasts_and_mixes_dtypes():
     y, p = numpy.ones((3, 1), "float32"), numpy.full((3, 4), 0.25)
     assert_allclose(OPS.logloss(y, p), numpy.full((3, 4), -numpy.log(0.25)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("D", [0, 1, 2, 3, 7, 8, 96])
+@pytest.mark.parametrize("N", [0, 1, 2, 40])
+@pytest.mark.parametrize("period", [10000, 7, 0.5])
+def test_position_encode(N, D, period):
+    expected = REFERENCE.position_encode(N, D, period)
+    waves = OPS.position_encode(N, D, period)
+    assert waves.dtype == "float32"
+    assert_allclose(waves, expected, atol=1e-6, rtol=1e-6)
+    out = numpy.full((N, D), 77, dtype="float32")
+    assert OPS.position_encode(N, D, period, out=out) is out
+    assert_array_equal(out, expected)
+    with pytest.raises(ValueError, match="out must be"):
+        OPS.position_encode(N, D, period, out=numpy.zeros((N, D + 1), "float32"))

@@ -305,3 +305,19 @@ def test_threads_that_share_weights_compute_the_same(dtype):
     for mine in results:
         for Y in mine:
             assert_array_equal(Y, expected)
+
+
+class RecordsSteps(NumpyOps):
+    def adam_step(self, *arrays, **options):
+        self.options = options
+        return super().adam_step(*arrays, **options)
+
+
+def test_adam_uses_the_adam_step_of_a_subclass():
+    ops = RecordsSteps()
+    arrays = [numpy.ones(5, dtype="float32") for _ in range(4)]
+    ops.adam(*arrays, 0.9, 0.999, 1e-8, 0.001)
+    assert ops.options == {"learn_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    assert_array_equal(arrays[1], 0)
+    with pytest.raises(ValueError, match="shape"):
+        OPS.adam(*arrays[:3], numpy.ones(4, dtype="float32"), 0.9, 0.999, 1e-8, 0.001)

@@ -1319,49 +1319,32 @@ class NumpyOps(NumpyArrays, Ops):
 
     def adam(self, weights, gradient, mom1, mom2, beta1, beta2, eps, learn_rate, mod_rate=1.0):
         arrays = (weights, gradient, mom1, mom2)
-        if len({id(a) for a in arrays}) != 4:  # the kernel reads all four before it writes
+        if (
+            weights is gradient or weights is mom1 or weights is mom2
+            or gradient is mom1 or gradient is mom2 or mom1 is mom2
+        ):  # the kernel reads all four before it writes
             return Ops.adam(self, weights, gradient, mom1, mom2, beta1, beta2, eps, learn_rate)
-        for array in arrays[1:]:
-            if getattr(array, "shape", None) != weights.shape:
+        for array in (gradient, mom1, mom2):
+            if not cnp.PyArray_Check(array) or not cnp.PyArray_Check(weights) or not (
+                same_shape(weights, array)
+            ):
                 raise ValueError(
                     f"adam: arrays have incompatible shapes: {[numpy.shape(a) for a in arrays]}"
                 )
-        self.adam_step(weights, gradient, mom1, mom2, None, learn_rate=learn_rate, beta1=beta1,
-                       beta2=beta2, eps=eps)
+        if type(self).adam_step is not ADAM_STEP or not adam_update(
+            weights, gradient, mom1, mom2, None, learn_rate, beta1, beta2, eps, 1.0, 0.0, 0.0, 0.0
+        ):
+            self.adam_step(weights, gradient, mom1, mom2, None, learn_rate=learn_rate, beta1=beta1,
+                           beta2=beta2, eps=eps)
         return arrays
 
     def adam_step(self, weights, gradient, mom1, mom2, averages=None, *, learn_rate, beta1, beta2,
                   eps, gradient_scale=1.0, l2=0.0, decay=0.0, ema_rate=0.0):
-        cdef ndarray w = writable_floats(weights)
-        cdef ndarray g, m, v, ema
-        cdef const KernelTable* k = kernels()
-        cdef double rest1 = 1.0 - beta1, rest2 = 1.0 - beta2, e = eps, lr = learn_rate, scale = gradient_scale
-        cdef double l2_rate = l2, decay_rate = decay, ema_step = ema_rate
-        cdef float* ema32 = NULL
-        cdef double* ema64 = NULL
-        g = writable_like(gradient, w)
-        m = writable_like(mom1, w)
-        v = writable_like(mom2, w)
-        ema = writable_like(averages, w)
-        if w is None or g is None or m is None or v is None or (averages is not None and ema is None):
+        if not adam_update(weights, gradient, mom1, mom2, averages, learn_rate, beta1, beta2, eps,
+                           gradient_scale, l2, decay, ema_rate):
             Ops.adam_step(self, weights, gradient, mom1, mom2, averages, learn_rate=learn_rate,
                           beta1=beta1, beta2=beta2, eps=eps, gradient_scale=gradient_scale, l2=l2,
                           decay=decay, ema_rate=ema_rate)
-            return
-        cdef int64_t n = PyArray_SIZE(w)
-        if PyArray_TYPE(w) == NPY_FLOAT:
-            if ema is not None:
-                ema32 = f32(ema)
-            with nogil:
-                k.f32.adam_step(f32(w), f32(g), f32(m), f32(v), ema32, n, <float>rest1, <float>rest2,
-                                <float>e, <float>lr, <float>scale, <float>l2_rate,
-                                <float>decay_rate, <float>ema_step)
-        else:
-            if ema is not None:
-                ema64 = f64(ema)
-            with nogil:
-                k.f64.adam_step(f64(w), f64(g), f64(m), f64(v), ema64, n, rest1, rest2, e, lr, scale,
-                                l2_rate, decay_rate, ema_step)
 
     def sgd_step(self, weights, gradient, averages=None, *, learn_rate, gradient_scale=1.0, l2=0.0,
                  decay=0.0, ema_rate=0.0):
@@ -1428,6 +1411,43 @@ cdef inline ndarray writable_like(object X, ndarray w):
     if x is None or PyArray_TYPE(x) != PyArray_TYPE(w) or PyArray_SIZE(x) != PyArray_SIZE(w):
         return None
     return x
+
+
+# As a subclass may have its own, adam asks whether this is the one it would call.
+cdef object ADAM_STEP = NumpyOps.adam_step
+
+
+cdef bint adam_update(
+    object weights, object gradient, object mom1, object mom2, object averages, double learn_rate,
+    double beta1, double beta2, double eps, double scale, double l2, double decay, double ema_rate
+) except -1:
+    """Adam's whole update, in place; False, and nothing done, if the generic code has to do it."""
+    cdef ndarray w = writable_floats(weights)
+    cdef ndarray g = writable_like(gradient, w)
+    cdef ndarray m = writable_like(mom1, w)
+    cdef ndarray v = writable_like(mom2, w)
+    cdef ndarray ema = writable_like(averages, w)
+    cdef const KernelTable* k = kernels()
+    cdef double rest1 = 1.0 - beta1, rest2 = 1.0 - beta2
+    cdef float* ema32 = NULL
+    cdef double* ema64 = NULL
+    if w is None or g is None or m is None or v is None or (averages is not None and ema is None):
+        return False
+    cdef int64_t n = PyArray_SIZE(w)
+    if PyArray_TYPE(w) == NPY_FLOAT:
+        if ema is not None:
+            ema32 = f32(ema)
+        with nogil:
+            k.f32.adam_step(f32(w), f32(g), f32(m), f32(v), ema32, n, <float>rest1, <float>rest2,
+                            <float>eps, <float>learn_rate, <float>scale, <float>l2,
+                            <float>decay, <float>ema_rate)
+    else:
+        if ema is not None:
+            ema64 = f64(ema)
+        with nogil:
+            k.f64.adam_step(f64(w), f64(g), f64(m), f64(v), ema64, n, rest1, rest2, eps, learn_rate,
+                            scale, l2, decay, ema_rate)
+    return True
 
 
 cdef tuple affine(object self, int f, object X, object W, object b, tuple params, bint keep):
