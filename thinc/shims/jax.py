@@ -107,7 +107,9 @@ class JaxShim(Shim):
     @property
     def grads(self) -> Dict[str, Any]:
         """The gradients since the last finish_update, by the parameters' names."""
-        return {} if self._grads is None else dict(zip(self._trained_names(), self._grads))  # noqa: B905
+        if self._grads is None:
+            return {}
+        return dict(zip(self._trained_names(), self._grads, strict=True))
 
     def _trained_names(self) -> List[str]:
         program = self._get_program()
