@@ -1,13 +1,14 @@
 // CUDA on the host, for tests: the sources of thinc/backends/cuda, unchanged, run in a grid
 // whose threads are fibers of one thread.
 //
-// Honest where it counts: a thread runs until it comes to a barrier or a shuffle, waits
-// there for the others, and which of them goes first is for the test to choose (a race
-// shows as a result that depends on it). Reported as errors: barriers and shuffles that
+// Honest where it counts: a warp runs as far as it can, to a barrier or its end, before the
+// next one does; inside it, a thread runs to the next shuffle. Which goes first is for the
+// test to choose, so a race shows as a result that depends on it. Reported as errors: barriers and shuffles that
 // some threads of the block or the warp reach at another line or not at all, and loads and
 // stores of 16 bytes at other addresses than multiples of 16. Not modelled: caches, the
 // order in which memory becomes visible, blocks that run at the same time.
 #pragma once
+#include <algorithm>
 #include <csetjmp>
 #include <cmath>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <cstring>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <sys/mman.h>
@@ -71,8 +73,9 @@ struct Worker {
 
 // One grid at a time, hence all of this once.
 inline std::vector<Thread> threads;
-inline std::vector<int> order;  // in which threads start and go on
+inline std::vector<int> order;  // in which threads start and go on, warp after warp
 inline size_t next_in_order;
+inline size_t start_limit;  // those from here on are of warps whose turn comes later
 inline Worker workers[MAX_THREADS];
 inline std::vector<int> idle;
 inline std::jmp_buf scheduler_place;
@@ -92,7 +95,7 @@ inline void __attribute__((noinline)) suspend() {
 // keeps it, and another worker takes the rest.
 inline void work() {
     for (;;) {
-        while (next_in_order < order.size()) {
+        while (next_in_order < start_limit) {
             const int mine = order[next_in_order++];
             current = mine;
             threads[mine].state = State::READY;
@@ -186,6 +189,22 @@ inline bool pass_barrier() {
     return true;
 }
 
+// A warp, from start to end in the order, as far as it comes without the others.
+inline void run_warp(size_t start, size_t end) {
+    while (next_in_order < end) {
+        const int worker = idle.back();
+        idle.pop_back();
+        resume(worker);
+    }
+    const size_t first = order[start] / WARP * WARP;  // the warp's number is not its turn
+    do {
+        for (size_t i = start; i < end; ++i) {
+            const Thread& thread = threads[order[i]];
+            if (thread.state == State::READY && thread.worker >= 0) resume(thread.worker);
+        }
+    } while (exchange(first, first + (end - start)));
+}
+
 inline void run_block() {
     const size_t count = threads.size();
     next_in_order = 0;
@@ -193,24 +212,15 @@ inline void run_block() {
     idle.clear();
     for (int w = MAX_THREADS - 1; w >= 0; --w) idle.push_back(w);
     for (;;) {
-        while (next_in_order < count) {
-            const int worker = idle.back();
-            idle.pop_back();
-            resume(worker);
+        for (size_t start = 0; start < count; start += WARP) {
+            start_limit = start + WARP < count ? start + WARP : count;
+            run_warp(start, start_limit);
+            if (!error.empty()) break;
         }
-        for (int t : order) {
-            if (threads[t].state == State::READY && threads[t].worker >= 0) {
-                resume(threads[t].worker);
-            }
-        }
-        bool finished = true, progress = false;
+        bool finished = true;
         for (const Thread& thread : threads) finished &= thread.state == State::DONE;
         if (finished) return;
-        for (size_t first = 0; first < count; first += WARP) {
-            progress |= exchange(first, first + WARP < count ? first + WARP : count);
-        }
-        if (!progress) progress = error.empty() && pass_barrier();
-        if (!progress || !error.empty()) {
+        if (!error.empty() || !pass_barrier()) {
             fail("threads that wait for ever");
             // Their stacks are given up: whoever needs them next starts afresh.
             for (Worker& worker : workers) worker.started = false;
@@ -219,16 +229,33 @@ inline void run_block() {
     }
 }
 
-// seed 0: threads in order, 1: from the last to the first, else in some other order.
+inline uint64_t next_random(uint64_t& seed, uint64_t limit) {
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    return (seed >> 33) % limit;
+}
+
+// seed 0: threads in order, 1: from the last to the first, else warps and their lanes in
+// some other order. Only the last warp may have fewer than 32; it stays last.
 inline void make_order(size_t count, uint64_t seed) {
-    order.resize(count);
-    for (size_t i = 0; i < count; ++i) {
-        order[i] = static_cast<int>(seed == 1 ? count - 1 - i : i);
+    std::vector<int> warps;
+    for (size_t w = 0; w < count / WARP; ++w) warps.push_back(static_cast<int>(w));
+    if (seed == 1) std::reverse(warps.begin(), warps.end());
+    if (seed > 1) {
+        for (size_t i = warps.size(); i > 1; --i) std::swap(warps[i - 1], warps[next_random(seed, i)]);
     }
-    if (seed < 2) return;
-    for (size_t i = count - 1; i > 0; --i) {
-        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-        std::swap(order[i], order[(seed >> 33) % (i + 1)]);
+    if (count % WARP != 0) warps.push_back(static_cast<int>(count / WARP));
+    order.clear();
+    for (int w : warps) {
+        const size_t start = order.size();
+        for (size_t t = size_t(w) * WARP; t < count && t < size_t(w + 1) * WARP; ++t) {
+            order.push_back(static_cast<int>(t));
+        }
+        if (seed == 1) std::reverse(order.begin() + start, order.end());
+        if (seed > 1) {
+            for (size_t i = order.size() - start; i > 1; --i) {
+                std::swap(order[start + i - 1], order[start + next_random(seed, i)]);
+            }
+        }
     }
 }
 

@@ -64,6 +64,16 @@ def test_elements(kernels):
     assert not Y[:100_000].any() and not Y[-10_000:-2048].any()
 
 
+def test_items(kernels):
+    """A thread for each: their numbers are beyond 2^31 themselves."""
+    outputs, pieces = LARGE + 256, 2
+    X, best = mapped((1, outputs, pieces)), mapped((1, outputs))
+    X[0, -256:, 1] = numpy.arange(256)
+    arguments = (best, None, X, None, 1, outputs, pieces)
+    run_last_blocks(kernels, "maxout", "float16", arguments, outputs // 256)
+    assert_array_equal(best[0, -256:], numpy.arange(256))
+
+
 def test_bias(kernels):
     rows, cols = LARGE // 96 + 64, 96
     X, Y = mapped((rows, cols)), mapped((rows, cols))
