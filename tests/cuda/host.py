@@ -15,6 +15,7 @@ from thinc.backends import cuda_kernels, cuda_launch
 from thinc.backends.cuda_kernels import KERNELS, Kernel
 
 HERE = Path(__file__).parent
+COMPILER = os.environ.get("CXX", "g++")
 # Contraction off, or the compiler fuses other multiplications and additions in each copy of
 # a function that it inlines, and results depend on where an element stood.
 FLAGS = ["-std=c++17", "-Og", "-g0", "-fPIC", "-shared", "-ffp-contract=off", "-w"]
@@ -196,11 +197,10 @@ EXPORT const char* host_signature(int i) {{ return ENTRIES[i].signature(); }}
 
 
 def _build(folder: Path, source: str) -> ctypes.CDLL:
-    compiler = os.environ.get("CXX", "g++")
     program = _program(source)
     options = [*FLAGS, f"-I{HERE}", *cuda_launch.compile_options()[1:]]
     digest = hashlib.sha256()
-    for text in (program, compiler, repr(options), sys.platform):
+    for text in (program, COMPILER, repr(options), sys.platform):
         digest.update(text.encode() + b"\0")
     for path in (HERE / "host_shim.hpp", *cuda_launch.source_files()):
         if path.suffix != ".cu" or path.name == source:
@@ -215,7 +215,7 @@ def _build(folder: Path, source: str) -> ctypes.CDLL:
         file.write_text(program)
         unfinished = folder / f"{stem}.{os.getpid()}.part"
         done = subprocess.run(
-            [compiler, *options, str(file), "-o", str(unfinished)], capture_output=True, text=True
+            [COMPILER, *options, str(file), "-o", str(unfinished)], capture_output=True, text=True
         )
         assert done.returncode == 0, f"{source}:\n{done.stderr[:6000]}"
         unfinished.replace(library)
