@@ -62,7 +62,7 @@ def mean_over_methods(rows: List[Row]) -> float:
 
 
 def show(options: Options) -> bool:
-    """Print the table; whether all goals are met and all results equal."""
+    """Print the table and which goals are met; whether all ran and computed the same."""
     rounds, seconds = (5, 0.001) if options.quick else (15, 0.004)
     rows: List[Row] = []
     failed: List[str] = []
@@ -111,7 +111,7 @@ def summary(rows: List[Row], overhead: Set[str]) -> bool:
     )
     if wrong:
         print(f"DIFFERENT RESULTS: {', '.join(wrong)}")
-    return mean <= GOAL_MEAN and not slower and not wrong
+    return not wrong
 
 
 def main() -> None:
