@@ -120,9 +120,7 @@ def _no_tensors(value: Any) -> ValueError:
 
 def _check_device(tensor: Any) -> None:
     if not compat.has_torch_amp:
-        raise ValueError(
-            "Gradient scaling is not supported, requires capable GPU and torch>=1.9.0"
-        )
+        raise ValueError("Gradient scaling is not supported, requires capable GPU and torch>=1.9.0")
     if not tensor.is_cuda:
         raise ValueError(
             "Gradient scaling is only supported for CUDA tensors. "
