@@ -23,6 +23,12 @@ MATHEMATICS = {
     "backprop_gelu_approx.nonfinite": "the slope of gelu_approx tends to 0 and 1",
     "backprop_swish.large": "the slope of swish tends to 1; y + s (1 - y) cancels to 0",
     "backprop_swish.nonfinite": "y + s (1 - y) is inf - inf at -inf, s + y (1 - s) is not NaN",
+    "dish.large": "1 + x / sqrt(1 + x^2) of a large negative x is small, not zero",
+    "dish.inplace.large": "the same",
+    "dish.nonfinite": "dish tends to 0 at -inf and to x at inf",
+    "backprop_dish.large": "the slope of dish is finite where x^2 overflows",
+    "backprop_dish.nonfinite": "the slope of dish tends to 0 at -inf and to 1 at inf",
+    "Dish.nonfinite": "dish tends to 0 at -inf and to x at inf",
     "adam.large_gradient": "1 - 0.999 is 0.001; of a beta rounded to float32, 5e-5 more",
 }
 

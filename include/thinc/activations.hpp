@@ -73,16 +73,34 @@ struct HardSwishMobilenet {
 };
 
 // x / 2 (x / sqrt(1 + x^2) + 1): the shape of swish without exp.
+//
+// With h = sqrt(1 + x^2), 1 + x/h is written 1/(h (h - x)) for negative x, where it
+// is the difference of two nearly equal numbers.
 template <typename T>
 struct Dish {
     THINC_HD T value(T x) const {
-        T t = x / square_root(T(1) + x * x);
-        return T(0.5) * x * (t + T(1));
+        const Parts p = parts(x);
+        return x < T(0) ? T(0.5) * p.sine / (p.h + p.size) : T(0.5) * x * (T(1) + p.sine);
     }
     THINC_HD T slope(T x) const {
-        T d = T(1) + x * x;
-        T t = x / square_root(d);
-        return t - T(0.5) * t * (x * x / d) + T(0.5);
+        const Parts p = parts(x);
+        const T cosine = T(1) / p.h;
+        const T one_plus_sine = x < T(0) ? cosine / (p.h + p.size) : T(1) + p.sine;
+        return T(0.5) * (one_plus_sine + p.sine * cosine * cosine);
+    }
+
+private:
+    struct Parts {
+        T size, h, sine;  // |x|, sqrt(1 + x^2), x / h
+    };
+    static THINC_HD Parts parts(T x) {
+        const T size = x < T(0) ? -x : x;
+        // Beyond, h is |x| in either precision, and x^2 may overflow.
+        const bool huge = size > T(1e9);
+        const T near = huge ? T(0) : x;
+        const T h = square_root(T(1) + near * near);
+        const T sign = x < T(0) ? T(-1) : T(1);
+        return {size, huge ? size : h, huge ? sign : near / h};
     }
 };
 

@@ -27,6 +27,7 @@ ULPS = {
     "swish": (2.0, 2.0),
     "gelu": (5.0, 6.0),
     "mish": (3.5, 3.5),
+    "dish": (4.0, 4.0),
 }
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -92,12 +93,19 @@ def mish(X):
     return numpy.where(X >= 20, X, X * N / (N + 2))
 
 
+def one_plus_sine(X):
+    """1 + x / sqrt(1 + x^2) without cancellation."""
+    H = numpy.sqrt(1 + X * X)
+    return numpy.where(X < 0, 1 / (H * (H + abs(X))), 1 + X / H)
+
+
 VALUES = {
     "sigmoid": sigmoid,
     "tanh": numpy.tanh,
     "swish": lambda X: X * sigmoid(X),
     "gelu": lambda X: X * normal_cdf(X),
     "mish": mish,
+    "dish": lambda X: X * one_plus_sine(X) / 2,
 }
 
 
@@ -146,6 +154,16 @@ def test_slopes(dtype, name):
     if name == "swish":  # the limited sigmoid's value at 20, times x
         allowed = {"float32": 1.3e-6, "float64": 3e-14}[dtype]
     assert numpy.abs(found - exact).max() <= allowed
+
+
+@every_dtype
+def test_dish_of_sizes_whose_square_overflows(dtype):
+    X = numpy.array([1e9, 1.1e9, 1e20, 3e38] * 5, dtype=dtype)
+    dY = numpy.ones_like(X)
+    numpy.testing.assert_allclose(value("dish", X), X, rtol=1e-6)
+    numpy.testing.assert_allclose(value("dish", -X), -0.25 / X, rtol=1e-6, atol=1e-38)
+    assert (OPS.backprop_activation("dish", dY, X) == 1).all()
+    assert (numpy.abs(OPS.backprop_activation("dish", dY, -X)) < 1e-17).all()
 
 
 @every_dtype
