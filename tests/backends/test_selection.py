@@ -226,12 +226,13 @@ def test_gpu_allocators_say_what_is_missing(monkeypatch):
     with pytest.raises(ValueError, match="'nonsense'. Available allocators are: 'pytorch'"):
         set_gpu_allocator("nonsense")
     monkeypatch.setitem(vars(compat), "has_torch", False)
-    monkeypatch.setitem(vars(compat), "has_tensorflow", False)
+    monkeypatch.setitem(vars(compat), "tensorflow", None)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # cannot be imported
     for use in (use_pytorch_for_gpu_memory, lambda: set_gpu_allocator("pytorch")):
         with pytest.raises(ImportError, match="PyTorch support requires torch"):
             use()
     for use in (use_tensorflow_for_gpu_memory, lambda: set_gpu_allocator("tensorflow")):
-        with pytest.raises(ImportError, match="enable_tensorflow"):
+        with pytest.raises(ImportError, match=r"pip install thinc\[tensorflow\]"):
             use()
 
 
