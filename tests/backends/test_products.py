@@ -353,6 +353,20 @@ def test_affine_maxout(dtype, B, O, P, K, layout, seed):
 
 
 @every_dtype
+@pytest.mark.parametrize("ops", [OPS, REFERENCE], ids=["numpy", "generic"])
+@given(B=sizes, O=st.integers(0, 20), P=st.integers(1, 4), K=sizes, layout=layout_names, seed=seeds)
+def test_predictions_are_what_training_computes(ops, dtype, B, O, P, K, layout, seed):
+    X, W = laid_out(normal((B, K), dtype, seed), layout), normal((O, P, K), dtype, seed + 1)
+    b = normal((O, P), dtype, seed + 2)
+    best = ops.affine_maximum(X, W, b)
+    assert best.dtype == dtype
+    assert_array_equal(best, ops.affine_maxout(X, W, b)[0])
+    for name in FORMULAS:
+        Y, _ = ops.affine_activation(name, X, W[:, 0], b[:, 0])
+        assert_allclose(ops.affine_value(name, X, W[:, 0], b[:, 0]), Y, **close(dtype))
+
+
+@every_dtype
 def test_affine_maxout_with_ties_takes_the_first_and_keeps_nan(dtype):
     X = numpy.ones((37, 5), dtype=dtype)
     X[3, 2] = numpy.nan

@@ -326,3 +326,21 @@ def test_float64_all_the_way():
         model.set_param(name, model.get_param(name).astype("d"))
     Y, backprop = model.begin_update(rows(dtype="float64"))
     assert Y.dtype == backprop(Y).dtype == model.get_grad("W").dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    "layer", [Maxout, Relu, Sigmoid, Gelu, Mish, Swish, Dish, HardSwish, ClippedLinear]
+)
+def test_a_prediction_has_a_gradient_all_the_same(layer):
+    X = numpy.random.default_rng(0).normal(size=(5, 4)).astype("f")
+    model = layer(3, 4).initialize()
+    dY = numpy.random.default_rng(1).normal(size=(5, 3)).astype("f")
+    found = []
+    for is_train in (True, False):
+        Y, backprop = model(X, is_train)
+        dX = backprop(dY)
+        found.append([Y, dX, *(model.get_grad(name).copy() for name in model.grad_names)])
+        for name in model.grad_names:
+            model.set_grad(name, numpy.zeros_like(model.get_param(name)))
+    for trained, predicted in zip(*found, strict=True):
+        assert_allclose(predicted, trained, rtol=1e-5, atol=1e-6)

@@ -499,38 +499,17 @@ class NumpyOps(NumpyArrays, Ops):
         dP = apply_slopes(which, dY, Z, False, params)
         return Ops.backprop_activation(self, name, dY, Z, params) if dP is None else dP
 
+    def affine_value(self, name, X, W, b, params=()):
+        which = ACTIVATIONS.get(name)
+        if which is None:
+            raise unknown_activation(name)
+        return affine(self, which, X, W, b, params or FORMULAS[name].defaults, False)[0]
+
     def affine_maxout(self, X, W, b):
-        cdef ndarray x, w, bias, best, which
-        cdef int64_t B, O, P, K
-        cdef const KernelTable* k = kernels()
-        w = floats(W)
-        if w is None or PyArray_NDIM(w) != 3 or PyArray_DIMS(w)[1] == 0:
-            return Ops.affine_maxout(self, X, W, b)
-        x = rows_of(X, w)
-        bias = floats_like(b, w, 2)
-        if (
-            x is None
-            or bias is None
-            or PyArray_DIMS(x)[1] != PyArray_DIMS(w)[2]
-            or PyArray_DIMS(bias)[0] != PyArray_DIMS(w)[0]
-            or PyArray_DIMS(bias)[1] != PyArray_DIMS(w)[1]
-        ):
-            raise_affine_errors(X, W.reshape((-1, W.shape[2])), b.reshape((-1,)))
-            return Ops.affine_maxout(self, X, W, b)
-        B = PyArray_DIMS(x)[0]
-        O = PyArray_DIMS(w)[0]
-        P = PyArray_DIMS(w)[1]
-        K = PyArray_DIMS(w)[2]
-        best = empty2(B, O, PyArray_TYPE(x))
-        which = empty2(B, O, NPY_INT32)
-        cdef int64_t ldx = PyArray_STRIDES(x)[0] // cnp.PyArray_ITEMSIZE(x)
-        if PyArray_TYPE(x) == NPY_FLOAT:
-            with nogil:
-                k.f32.affine_maxout(f32(best), i32(which), f32(x), ldx, f32(w), f32(bias), B, O, P, K)
-        else:
-            with nogil:
-                k.f64.affine_maxout(f64(best), i32(which), f64(x), ldx, f64(w), f64(bias), B, O, P, K)
-        return best, which
+        return affine_maxout(self, X, W, b, True)
+
+    def affine_maximum(self, X, W, b):
+        return affine_maxout(self, X, W, b, False)[0]
 
     def backprop_affine_maxout(self, dY, which, X, W, dW, db):
         cdef ndarray x, w, dy, chosen, dX
@@ -1499,6 +1478,45 @@ cdef tuple affine(object self, int f, object X, object W, object b, tuple params
         with nogil:
             k.f64.affine(<Activation>f, p64, f64(Y), pre64, f64(x), ldx, f64(w), f64(bias), M, N, K)
     return Y, P
+
+
+cdef tuple affine_maxout(object self, object X, object W, object b, bint keep):
+    """The maxima, and if keep which pieces they are."""
+    cdef ndarray x, w, bias, best, which
+    cdef int64_t B, O, P, K, ldx
+    cdef int32_t* chosen = NULL
+    cdef const KernelTable* k = kernels()
+    w = floats(W)
+    if w is None or PyArray_NDIM(w) != 3 or PyArray_DIMS(w)[1] == 0:
+        return Ops.affine_maxout(self, X, W, b)
+    x = rows_of(X, w)
+    bias = floats_like(b, w, 2)
+    if (
+        x is None
+        or bias is None
+        or PyArray_DIMS(x)[1] != PyArray_DIMS(w)[2]
+        or PyArray_DIMS(bias)[0] != PyArray_DIMS(w)[0]
+        or PyArray_DIMS(bias)[1] != PyArray_DIMS(w)[1]
+    ):
+        raise_affine_errors(X, W.reshape((-1, W.shape[2])), b.reshape((-1,)))
+        return Ops.affine_maxout(self, X, W, b)
+    B = PyArray_DIMS(x)[0]
+    O = PyArray_DIMS(w)[0]
+    P = PyArray_DIMS(w)[1]
+    K = PyArray_DIMS(w)[2]
+    best = empty2(B, O, PyArray_TYPE(x))
+    which = None
+    if keep:
+        which = empty2(B, O, NPY_INT32)
+        chosen = i32(which)
+    ldx = PyArray_STRIDES(x)[0] // cnp.PyArray_ITEMSIZE(x)
+    if PyArray_TYPE(x) == NPY_FLOAT:
+        with nogil:
+            k.f32.affine_maxout(f32(best), chosen, f32(x), ldx, f32(w), f32(bias), B, O, P, K)
+    else:
+        with nogil:
+            k.f64.affine_maxout(f64(best), chosen, f64(x), ldx, f64(w), f64(bias), B, O, P, K)
+    return best, which
 
 
 cdef ndarray as_int32(object X):

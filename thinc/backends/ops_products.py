@@ -88,6 +88,12 @@ class ProductMethods:
             return self._map(formula, P, params, True), None
         return self._map(formula, P, params, False), P
 
+    def affine_value(
+        self, name: str, X: Floats2d, W: Floats2d, b: Floats1d, params: Sequence[float] = ()
+    ) -> Floats2d:
+        """The Y of affine_activation, for predictions: keeps nothing for a backward pass."""
+        return self.affine_activation(name, X, W, b, params)[0]
+
     def backprop_activation(
         self, name: str, dY: Floats2d, Z: Floats2d, params: Sequence[float] = ()
     ) -> Floats2d:
@@ -113,6 +119,10 @@ class ProductMethods:
         nO, nP, nI = W.shape
         Y = self.affine(X, W.reshape((nO * nP, nI)), b.reshape((nO * nP,)))
         return self.maxout(Y.reshape((X.shape[0], nO, nP)))
+
+    def affine_maximum(self, X: Floats2d, W: Floats3d, b: Floats2d) -> Floats2d:
+        """The best of affine_maxout, for predictions: keeps nothing for a backward pass."""
+        return self.affine_maxout(X, W, b)[0]
 
     def backprop_affine_maxout(
         self, dY: Floats2d, which: Ints2d, X: Floats2d, W: Floats3d, dW: Floats3d, db: Floats2d

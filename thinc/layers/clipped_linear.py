@@ -47,7 +47,7 @@ def ClippedLinear(
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     attrs = model.attrs
     bounds = (attrs["slope"], attrs["offset"], attrs["min_val"], attrs["max_val"])
-    return activate(model, X, "clipped_linear", bounds)
+    return activate(model, X, is_train, "clipped_linear", bounds)
 
 
 @registry.layers("HardSigmoid.v1")

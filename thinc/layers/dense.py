@@ -111,7 +111,9 @@ def affine(model: Model, X: InT) -> Tuple[OutT, Callable]:
     return Y, backprop
 
 
-def activate(model: Model, X: InT, activation: str, params: Tuple = ()) -> Tuple[OutT, Callable]:
+def activate(
+    model: Model, X: InT, is_train: bool, activation: str, params: Tuple = ()
+) -> Tuple[OutT, Callable]:
     """activation(X W^T + b) in one pass, and its backprop.
 
     activation, params: as for `Ops.affine_activation`. Otherwise like `affine`.
@@ -119,15 +121,18 @@ def activate(model: Model, X: InT, activation: str, params: Tuple = ()) -> Tuple
     ops = model.ops
     W = model.get_param("W")
     b = model.get_param("b")
+    compute: Callable = ops.affine_activation if is_train else ops.affine_value
     try:
-        Y, P = ops.affine_activation(activation, X, W, b, params)
+        result = compute(activation, X, W, b, params)
     except (TypeError, ValueError, AttributeError, IndexError) as e:
         X = usable_rows(ops, X, W, e)
-        Y, P = ops.affine_activation(activation, X, W, b, params)
-    Z = Y if P is None else P  # what the slope of this activation is a function of
+        result = compute(activation, X, W, b, params)
+    Y, P = result if is_train else (result, None)
 
     def backprop(dY: OutT) -> InT:
-        dP = ops.backprop_activation(activation, dY, Z, params)
+        # What the slope of this activation is a function of. A prediction has not kept it.
+        kept = P if is_train else ops.affine_activation(activation, X, W, b, params)[1]
+        dP = ops.backprop_activation(activation, dY, Y if kept is None else kept, params)
         accumulate_weight_grad(model, "W", dP, X)
         accumulate_bias_grad(model, "b", dP)
         return ops.gemm(dP, W)

@@ -40,4 +40,4 @@ def Dish(
 
 
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
-    return activate(model, X, "dish")
+    return activate(model, X, is_train, "dish")

@@ -41,4 +41,4 @@ def Gelu(
 
 
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
-    return activate(model, X, "gelu")
+    return activate(model, X, is_train, "gelu")

@@ -40,4 +40,4 @@ def HardSwish(
 
 
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
-    return activate(model, X, "hard_swish")
+    return activate(model, X, is_train, "hard_swish")

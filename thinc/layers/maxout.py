@@ -49,17 +49,21 @@ def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callab
     ops = model.ops
     W = model.get_param("W")
     b = model.get_param("b")
+    compute: Callable = ops.affine_maxout if is_train else ops.affine_maximum
     try:
-        Y, which = ops.affine_maxout(X, W, b)
+        result = compute(X, W, b)
     except (TypeError, ValueError, AttributeError, IndexError) as e:
         X = usable_rows(ops, X, W, e)
-        Y, which = ops.affine_maxout(X, W, b)
+        result = compute(X, W, b)
+    Y, which = result if is_train else (result, None)
 
     def backprop(dY: Floats2d) -> Floats2d:
+        # A prediction has not kept the choice; hardly anybody asks for its gradient.
+        chosen = ops.affine_maxout(X, W, b)[1] if which is None else which
         return accumulate_grads(
             model,
             ("W", "b"),
-            lambda dW, db: ops.backprop_affine_maxout(dY, which, X, W, dW, db),
+            lambda dW, db: ops.backprop_affine_maxout(dY, chosen, X, W, dW, db),
         )
 
     return Y, backprop

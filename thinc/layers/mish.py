@@ -41,4 +41,4 @@ def Mish(
 
 
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
-    return activate(model, X, "mish", (20.0,))
+    return activate(model, X, is_train, "mish", (20.0,))

@@ -38,4 +38,4 @@ def Relu(
 
 
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
-    return activate(model, X, "relu")
+    return activate(model, X, is_train, "relu")

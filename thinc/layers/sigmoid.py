@@ -33,4 +33,4 @@ def Sigmoid(
 
 
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
-    return activate(model, X, "sigmoid")
+    return activate(model, X, is_train, "sigmoid")

@@ -41,7 +41,7 @@ struct ActivatedOutput {
 };
 
 // Sums (rows, pieces, width) are made in one block of scratch memory after the
-// other; their maxima go to best and which, whose rows are ldo apart.
+// other; their maxima go to best and which, whose rows are ldo apart. which may be null.
 template <typename T>
 struct MaxoutOutput {
     T* sums;
@@ -88,7 +88,7 @@ private:
                 T* const b = best + (first + i) * ldo + j;
                 if (whole) store(b, top);
                 else store_first(b, top, lanes);
-                std::memcpy(which + (first + i) * ldo + j, &narrow, lanes * sizeof(int32_t));
+                if (which) std::memcpy(which + (first + i) * ldo + j, &narrow, lanes * sizeof(int32_t));
             }
         }
     }
@@ -112,7 +112,7 @@ static void maxout_plainly(T* best, int32_t* which, const T* X, int64_t ldx, con
                 }
             }
             best[i * O + o] = top;
-            which[i * O + o] = index;
+            if (which) which[i * O + o] = index;
         }
     }
 }

@@ -52,7 +52,7 @@ static void affine_maxout(T* best, int32_t* which, const T* X, int64_t ldx, cons
             for (int64_t p = 0; p < pieces; p++) bias[p * count + j] = b[(o + j) * pieces + p];
         multiply<T>({{X, ldx, 1}, {W + o * pieces * K, 1, pieces * K}, M, count, K, pieces, K,
                      {1, 0, bias, false}},
-                    MaxoutOutput<T>{sums, pieces * count, best + o, which + o, O, pieces});
+                    MaxoutOutput<T>{sums, pieces * count, best + o, which ? which + o : nullptr, O, pieces});
     }
 }
 
