@@ -77,9 +77,11 @@ class BatchMethods:
 
     def _take(self, sequence, indices):
         if isinstance(sequence, list):
-            return [sequence[i] for i in indices]
+            return [sequence[i] for i in indices.tolist()]
         if isinstance(sequence, tuple):
-            return tuple(sequence[i] for i in indices)
+            return tuple(sequence[i] for i in indices.tolist())
+        if type(sequence) is numpy.ndarray and self.xp is numpy:
+            return sequence.take(indices, axis=0)  # half the time of sequence[indices]
         batch = sequence[indices]
         if isinstance(batch, self.xp.ndarray):
             return self.as_contig(batch)
