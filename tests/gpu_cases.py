@@ -9,7 +9,16 @@ from typing import Any, Callable, Dict, NamedTuple
 import numpy
 
 from thinc import api
-from thinc.api import Padded, Ragged, chain, with_array, with_padded, with_ragged
+from thinc.api import (
+    CupyOps,
+    Padded,
+    Ragged,
+    chain,
+    fix_random_seed,
+    with_array,
+    with_padded,
+    with_ragged,
+)
 from thinc.util import convert_recursive
 
 LENGTHS = (3, 1, 5, 2)
@@ -199,3 +208,26 @@ def gradient_of(Y: Any) -> Any:
     if isinstance(Y, (list, tuple)):
         return type(Y)(map(gradient_of, Y))
     return Y * 0.5
+
+
+def twins(case):
+    """A case's model and input, and copies of both on the GPU."""
+    fix_random_seed(0)
+    X = case.X()
+    model = case.make().initialize(X=X)
+    for node in model.walk():
+        for name in node.param_names:
+            array = node.get_param(name)
+            if not array.any():  # zeros hide mistakes
+                array += numpy.random.uniform(-0.5, 0.5, array.shape).astype(array.dtype)
+    on_gpu = model.copy()
+    on_gpu.to_gpu(0)
+    return model, X, on_gpu, map_arrays(CupyOps().asarray, X)
+
+
+def training_step(model, X, optimizer):
+    """One training step: (Y, dX)."""
+    Y, backprop = model.begin_update(X)
+    dX = backprop(gradient_of(Y))
+    model.finish_update(optimizer)
+    return Y, dX

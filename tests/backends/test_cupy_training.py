@@ -9,7 +9,7 @@ import gpu_cases
 import numpy
 import pytest
 from fake_cupy import STATS, no_waiting
-from gpu_cases import CASES, Case, arrays_in, gradient_of, map_arrays
+from gpu_cases import CASES, Case, arrays_in, map_arrays, training_step, twins
 from numpy.testing import assert_allclose
 
 from thinc import api
@@ -33,22 +33,6 @@ def cupy(monkeypatch):
     set_gpu_checks(None)
 
 
-def twins(case: Case):
-    """The model and its input on the CPU, and the same on the GPU."""
-    fix_random_seed(0)
-    X = case.X()
-    model = case.make().initialize(X=X)
-    for node in model.walk():
-        for name in node.param_names:
-            array = node.get_param(name)
-            if not array.any():  # zeros hide mistakes
-                array += numpy.random.uniform(-0.5, 0.5, array.shape).astype(array.dtype)
-    ops = CupyOps()
-    on_gpu = model.copy()
-    on_gpu.to_gpu(0)
-    return model, X, on_gpu, map_arrays(ops.asarray, X)
-
-
 def assert_alike(found, expected, **tolerance):
     found, expected = arrays_in(found), arrays_in(expected)
     assert len(found) == len(expected)
@@ -56,13 +40,6 @@ def assert_alike(found, expected, **tolerance):
         assert isinstance(a, fake_cupy.ndarray) and isinstance(b, numpy.ndarray)
         assert a.dtype == b.dtype and a.shape == b.shape
         assert_allclose(a.get(), b, **{"rtol": 1e-4, "atol": 1e-5, **tolerance})
-
-
-def training_step(model, X, optimizer):
-    Y, backprop = model.begin_update(X)
-    dX = backprop(gradient_of(Y))
-    model.finish_update(optimizer)
-    return Y, dX
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -13,7 +13,7 @@ import fake_cupy
 import fake_kernels
 import numpy
 import pytest
-from gpu_cases import CASES, arrays_in, gradient_of, map_arrays
+from gpu_cases import CASES, arrays_in, training_step, twins
 from numpy.testing import assert_allclose, assert_array_equal
 
 from thinc.api import SGD, Adam, CupyOps, RAdam, fix_random_seed, set_deterministic
@@ -37,27 +37,6 @@ def on_host(monkeypatch, kernels):
     set_deterministic(False)
 
 
-def twins(case):
-    fix_random_seed(0)
-    X = case.X()
-    model = case.make().initialize(X=X)
-    for node in model.walk():
-        for name in node.param_names:
-            array = node.get_param(name)
-            if not array.any():
-                array += numpy.random.uniform(-0.5, 0.5, array.shape).astype(array.dtype)
-    on_gpu = model.copy()
-    on_gpu.to_gpu(0)
-    return model, X, on_gpu, map_arrays(CupyOps().asarray, X)
-
-
-def step(model, X, optimizer):
-    Y, backprop = model.begin_update(X)
-    dX = backprop(gradient_of(Y))
-    model.finish_update(optimizer)
-    return Y, dX
-
-
 def assert_alike(found, expected):
     for a, b in zip(arrays_in(found), arrays_in(expected), strict=True):
         assert a.dtype == b.dtype and a.shape == b.shape
@@ -68,8 +47,8 @@ def assert_alike(found, expected):
 def test_layers_train_on_the_kernels(name, on_host):
     model, X, on_gpu, X_gpu = twins(CASES[name])
     for _ in range(2):
-        Y, dX = step(on_gpu, X_gpu, SGD(0.1))
-        expected_Y, expected_dX = step(model, X, SGD(0.1))
+        Y, dX = training_step(on_gpu, X_gpu, SGD(0.1))
+        expected_Y, expected_dX = training_step(model, X, SGD(0.1))
         assert_alike(Y, expected_Y)
         assert_alike(dX, expected_dX)
     for node, twin in zip(model.walk(), on_gpu.walk(), strict=True):

@@ -2,29 +2,14 @@
 
 from contextlib import nullcontext
 
-import numpy
 import pytest
-from gpu_cases import CASES, arrays_in, gradient_of, map_arrays
+from gpu_cases import CASES, arrays_in, training_step, twins
 from numpy.testing import assert_allclose
 
 from thinc import compat
-from thinc.api import SGD, CupyOps, Dropout, Linear, Maxout, Relu, chain, fix_random_seed
+from thinc.api import SGD, Dropout, Linear, Maxout, Relu, chain, fix_random_seed
 
 from .conftest import LOOSE, TOLERANCE
-
-
-def twins(case, dtype=None):
-    fix_random_seed(0)
-    X = case.X()
-    model = case.make().initialize(X=X)
-    for node in model.walk():
-        for name in node.param_names:
-            array = node.get_param(name)
-            if not array.any():
-                array += numpy.random.uniform(-0.5, 0.5, array.shape).astype(array.dtype)
-    on_gpu = model.copy()
-    on_gpu.to_gpu(0)
-    return model, X, on_gpu, map_arrays(CupyOps().asarray, X)
 
 
 def assert_alike(found, expected, tolerance):
@@ -36,24 +21,17 @@ def assert_alike(found, expected, tolerance):
         assert_allclose(a.get(), b, **tolerance)
 
 
-def step(model, X, optimizer):
-    Y, backprop = model.begin_update(X)
-    dX = backprop(gradient_of(Y))
-    model.finish_update(optimizer)
-    return Y, dX
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_layer_trains_as_on_the_cpu_without_waiting(name, device):
     case = CASES[name]
     model, X, on_gpu, X_gpu = twins(case)
-    step(on_gpu.copy(), X_gpu, SGD(0.1))  # the kernels compile
+    training_step(on_gpu.copy(), X_gpu, SGD(0.1))  # the kernels compile
     with nullcontext() if case.waits else device.no_waiting():
         predicted = on_gpu.predict(X_gpu)
-        steps = [step(on_gpu, X_gpu, SGD(0.1)) for _ in range(4)]
+        steps = [training_step(on_gpu, X_gpu, SGD(0.1)) for _ in range(4)]
     assert_alike(predicted, model.predict(X), TOLERANCE)
     for i, (Y, dX) in enumerate(steps):
-        expected_Y, expected_dX = step(model, X, SGD(0.1))
+        expected_Y, expected_dX = training_step(model, X, SGD(0.1))
         assert_alike(Y, expected_Y, TOLERANCE if i == 0 else LOOSE)
         assert_alike(dX, expected_dX, TOLERANCE if i == 0 else LOOSE)
     for node, twin in zip(model.walk(), on_gpu.walk(), strict=True):

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import gpu_cases
 import numpy
 import pytest
-from gpu_cases import CASES, map_arrays
+from gpu_cases import CASES, map_arrays, training_step, twins
 from numpy.testing import assert_allclose, assert_array_equal
 
 from thinc import api
@@ -24,7 +24,6 @@ from thinc.api import (
 from thinc.cuda_graphs import CapturedPredict, CapturedUpdate, NotCapturable
 
 from .conftest import FAKE, LOOSE, TOLERANCE
-from .test_layers import step, twins
 
 OPTIMIZERS = {
     "Adam": lambda: Adam(0.01),
@@ -105,7 +104,7 @@ def program(seed=0, steps=2 if FAKE else 20):
         embedder.initialize(X=flat, Y=truths)
     optimizer = Adam(0.01)
     for _ in range(steps):
-        step(tagger, docs, optimizer)
+        training_step(tagger, docs, optimizer)
         Y, backprop = embedder.begin_update(flat)
         backprop((Y - truths) / 500)
         embedder.finish_update(optimizer)
