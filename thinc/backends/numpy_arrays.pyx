@@ -122,6 +122,23 @@ cdef ndarray rows_between(ndarray X, npy_intp start, npy_intp count, int axis):
     return view
 
 
+cdef ndarray overlapping_rows(ndarray X, npy_intp count, npy_intp joined):
+    """Row i is the rows i ... i + joined - 1 of X (rows, width), one after another: a view,
+    which cannot be written to, as its rows share memory."""
+    cdef npy_intp dims[2]
+    cdef cnp.dtype descr = X.dtype
+    cdef ndarray view
+    dims[0] = count
+    dims[1] = joined * PyArray_DIMS(X)[1]
+    Py_INCREF(descr)  # the new array takes a reference, as does its base below
+    view = PyArray_NewFromDescr(
+        ndarray, descr, 2, dims, PyArray_STRIDES(X), PyArray_DATA(X), 0, None
+    )
+    Py_INCREF(X)
+    PyArray_SetBaseObject(view, X)
+    return view
+
+
 cdef ndarray parts_of(tuple arrays, vector[Part]& parts, bint skip_empty):
     """The first of the arrays, if all are plain and of one row; parts: where they are.
 
@@ -313,6 +330,22 @@ class NumpyArrays:
             with nogil:
                 copy_flat(PyArray_BYTES(Y), parts, row, blank)
         return Y
+
+    def sliding_windows(self, seq, nW):
+        cdef ndarray x, padded
+        cdef npy_intp edge, content, window = as_row_count(nW)
+        if window < 0 or not is_plain(seq) or PyArray_NDIM(<ndarray>seq) != 2:
+            return Ops.sliding_windows(self, seq, nW)
+        x = seq
+        if window == 0 or PyArray_SIZE(x) == 0:
+            return Ops.sliding_windows(self, seq, nW)
+        padded = with_rows_of(x, PyArray_DIMS(x)[0] + 2 * window, -1)
+        edge = window * row_bytes(x)
+        content = cnp.PyArray_NBYTES(x)
+        memset(PyArray_BYTES(padded), 0, edge)
+        memcpy(PyArray_BYTES(padded) + edge, PyArray_BYTES(x), content)
+        memset(PyArray_BYTES(padded) + edge + content, 0, edge)
+        return overlapping_rows(padded, PyArray_DIMS(x)[0], 2 * window + 1)
 
     def unflatten(self, X, lengths, pad=0):
         cdef ndarray x, n

@@ -349,6 +349,11 @@ cdef int multiply(ndarray out, ndarray x, ndarray y, bint trans1, bint trans2, d
     return 0
 
 
+cdef inline int64_t window_size(object nW) except -2:
+    """nW, or -1 if it is not an int: then generic code has to say so."""
+    return <int64_t>nW if isinstance(nW, (int, numpy.integer)) else -1
+
+
 cdef inline ndarray rows_of(object X, ndarray like):
     """X as a matrix of like's dtype whose rows are contiguous, or None."""
     cdef ndarray x
@@ -838,10 +843,9 @@ class NumpyOps(NumpyArrays, Ops):
         cdef ndarray x = floats(seq)
         cdef ndarray n, Y
         cdef const KernelTable* k = kernels()
-        cdef int64_t window
-        if x is None or PyArray_NDIM(x) != 2 or nW < 0:
+        cdef int64_t window = window_size(nW)
+        if x is None or PyArray_NDIM(x) != 2 or window < 0:
             return Ops.seq2col(self, seq, nW, lengths=lengths)
-        window = nW
         n = window_lengths("seq2col", lengths, PyArray_DIMS(x)[0])
         cdef int64_t B = PyArray_SIZE(n)
         cdef int64_t I = PyArray_DIMS(x)[1]
@@ -858,10 +862,9 @@ class NumpyOps(NumpyArrays, Ops):
         cdef ndarray dy = floats(dY)
         cdef ndarray n, dX
         cdef const KernelTable* k = kernels()
-        cdef int64_t window
-        if dy is None or PyArray_NDIM(dy) != 2 or nW < 0 or PyArray_DIMS(dy)[1] % (2 * nW + 1):
+        cdef int64_t window = window_size(nW)
+        if dy is None or PyArray_NDIM(dy) != 2 or window < 0 or PyArray_DIMS(dy)[1] % (2 * window + 1):
             return Ops.backprop_seq2col(self, dY, nW, lengths=lengths)
-        window = nW
         n = window_lengths("backprop_seq2col", lengths, PyArray_DIMS(dy)[0])
         cdef int64_t B = PyArray_SIZE(n)
         cdef int64_t I = PyArray_DIMS(dy)[1] // (2 * window + 1)

@@ -178,6 +178,14 @@ class SequenceMethods:
             Y[rows, shift + nW] = seq[rows + shift]
         return Y.reshape((T, (2 * nW + 1) * nI))
 
+    def sliding_windows(self, seq: Floats2d, nW: int) -> Floats2d:
+        """seq2col of one sequence, to be read only: rows of the result may share memory.
+
+        seq: (T, I). Returns (T, (2 nW + 1) I), perhaps a view that cannot be written to. The
+        products with it (affine, gemm, ...) take such a view without copying it.
+        """
+        return self.seq2col(seq, nW)
+
     def backprop_seq2col(
         self, dY: Floats2d, nW: int, *, lengths: Optional[Ints1d] = None
     ) -> Floats2d:
@@ -417,6 +425,8 @@ def _check_rows(who: str, gradient, expected: int) -> None:
 def _check_window(who: str, X, nW: int) -> None:
     if X.ndim != 2:
         raise ValueError(f"{who} expects a 2-d array, got shape {X.shape}.")
+    if not hasattr(nW, "__index__"):
+        raise TypeError(f"{who}: the window nW must be an int, got {nW!r}.")
     if nW < 0:
         raise ValueError(f"{who}: the window nW must be >= 0, got {nW}.")
 

@@ -15,7 +15,8 @@ def expand_window(window_size: int = 1) -> Model[InT, InT]:
 
     k is window_size, kept in attrs. Rows outside the sequence count as zeros.
     Input: an array (rows, width), which is one sequence, or a Ragged of sequences; its
-    data counts as 2-d. Output: the same kind, (2 k + 1) width columns, the input's dtype.
+    data counts as 2-d. Output: the same kind, (2 k + 1) width columns, the input's dtype;
+    an array may be a view that cannot be written to, as its rows share memory.
     Raises TypeError for another kind of input, ValueError for an array that is not 2-d,
     IndexError if a Ragged's lengths do not sum to its rows.
     """
@@ -35,7 +36,7 @@ def _expand_array(ops, X: Any, window_size: int) -> Tuple[Any, Callable]:
     def backprop(dY: Any) -> Any:
         return ops.backprop_seq2col(dY, window_size)
 
-    return ops.seq2col(X, window_size), backprop
+    return ops.sliding_windows(X, window_size), backprop
 
 
 def _expand_ragged(ops, Xr: Ragged, window_size: int) -> Tuple[Any, Callable]:

@@ -40,8 +40,19 @@ struct ActivatedOutput {
     }
 };
 
-// Sums (rows, pieces, width) are made in one block of scratch memory after the
-// other; their maxima go to best and which, whose rows are ldo apart. which may be null.
+// Sums (rows, pieces, width) as they lie in memory, ldc apart.
+template <typename T>
+struct PlainSums {
+    const T* data;
+    ptrdiff_t ldc;
+
+    V<T> at(int64_t row, int64_t column, int lanes) const {
+        return load_lanes(data + row * ldc + column, lanes);
+    }
+};
+
+// Sums are made in one block of scratch memory after the other; their maxima go to best
+// and which, whose rows are ldo apart. which may be null.
 template <typename T>
 struct MaxoutOutput {
     T* sums;
@@ -55,30 +66,41 @@ struct MaxoutOutput {
     T* rows(int64_t) const { return sums; }
 
     void done(int64_t first, int64_t count, int64_t, int64_t width) const {
+        reduce(PlainSums<T>{sums, ldc}, first, count, width);
+    }
+
+    // Row 0 of the block of sums is row `first` of the results.
+    template <typename Sums>
+    void reduce(const Sums& block, int64_t first, int64_t count, int64_t width) const {
         switch (pieces) {
-            case 2: return reduce_rows<2>(first, count, width);
-            case 3: return reduce_rows<3>(first, count, width);
-            default: return reduce_rows<0>(first, count, width);
+            case 2: return reduce_rows<2>(block, first, count, width);
+            case 3: return reduce_rows<3>(block, first, count, width);
+            default: return reduce_rows<0>(block, first, count, width);
         }
+    }
+
+    MaxoutOutput from_row(int64_t first) const {
+        MaxoutOutput part = *this;
+        part.best += first * ldo;
+        if (which) part.which += first * ldo;
+        return part;
     }
 
 private:
     // PIECES is known at compile time where it matters, else zero.
-    template <int PIECES>
-    void reduce_rows(int64_t first, int64_t count, int64_t width) const {
+    template <int PIECES, typename Sums>
+    void reduce_rows(const Sums& block, int64_t first, int64_t count, int64_t width) const {
         constexpr int L = LANES<T>;
         using Index = typename Register<T>::mask;
         typedef int32_t Index32 __attribute__((vector_size(L * sizeof(int32_t))));
         const int64_t n = PIECES ? PIECES : pieces;
         for (int64_t i = 0; i < count; i++) {
             for (int64_t j = 0; j < width; j += L) {
-                const T* x = sums + i * ldc + j;
                 const int lanes = static_cast<int>(smaller(L, width - j));
-                const bool whole = lanes == L;
-                V<T> top = whole ? load(x) : load_first(x, lanes);
+                V<T> top = block.at(i, j, lanes);
                 Index index = {};
                 for (int64_t p = 1; p < n; p++) {
-                    const V<T> next = whole ? load(x + p * width) : load_first(x + p * width, lanes);
+                    const V<T> next = block.at(i, p * width + j, lanes);
                     // Larger, or the first NaN.
                     const Index wins = ~(next <= top) & (top == top);
                     top = wins ? next : top;
@@ -86,7 +108,7 @@ private:
                 }
                 const Index32 narrow = __builtin_convertvector(index, Index32);
                 T* const b = best + (first + i) * ldo + j;
-                if (whole) store(b, top);
+                if (lanes == L) store(b, top);
                 else store_first(b, top, lanes);
                 if (which) std::memcpy(which + (first + i) * ldo + j, &narrow, lanes * sizeof(int32_t));
             }

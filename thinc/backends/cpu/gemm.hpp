@@ -3,6 +3,7 @@
 #pragma once
 #include "affine.hpp"
 #include "maxout_gradients.hpp"
+#include "window_products.hpp"
 
 namespace thinc {
 namespace THINC_LEVEL {
@@ -50,9 +51,11 @@ static void affine_maxout(T* best, int32_t* which, const T* X, int64_t ldx, cons
         const int64_t count = smaller(width, O - o);
         for (int64_t j = 0; b && j < count; j++)
             for (int64_t p = 0; p < pieces; p++) bias[p * count + j] = b[(o + j) * pieces + p];
-        multiply<T>({{X, ldx, 1}, {W + o * pieces * K, 1, pieces * K}, M, count, K, pieces, K,
-                     {1, 0, bias, false}},
-                    MaxoutOutput<T>{sums, pieces * count, best + o, which ? which + o : nullptr, O, pieces});
+        const Product<T> product = {{X, ldx, 1}, {W + o * pieces * K, 1, pieces * K}, M, count, K,
+                                    pieces,      K,                                   {1, 0, bias, false}};
+        const MaxoutOutput<T> output = {sums, pieces * count, best + o, which ? which + o : nullptr, O, pieces};
+        const bool windows = ldx > 0 && 3 * ldx == K && M >= SHARING_ROWS;
+        if (!windows || !multiply_windows(product, ldx, output)) multiply<T>(product, output);
     }
 }
 

@@ -117,6 +117,11 @@ THINC_INLINE void store_first(T* p, V<T> v, int n) {
 #endif
 }
 
+template <typename T>
+THINC_INLINE V<T> load_lanes(const T* p, int n) {
+    return n == LANES<T> ? load(p) : load_first(p, n);
+}
+
 // ---- transposition ----------------------------------------------------------
 
 // Lane j of the two outputs of one exchange: bit S of the lane number trades
@@ -192,7 +197,7 @@ template <typename T>
 THINC_INLINE void finish_vector(T* c, V<T> sum, int n, V<T> bias, const Finish<T>& finish) {
     const bool whole = n == LANES<T>;
     sum *= finish.alpha;
-    if (finish.beta != 0) sum += (whole ? load(c) : load_first(c, n)) * finish.beta;
+    if (finish.beta != 0) sum += load_lanes(c, n) * finish.beta;
     sum += bias;
     if (finish.relu) sum = rectified<T>(sum);
     if (whole) store(c, sum);
@@ -202,7 +207,7 @@ THINC_INLINE void finish_vector(T* c, V<T> sum, int n, V<T> bias, const Finish<T
 template <typename T>
 THINC_INLINE V<T> bias_vector(const T* bias, int n) {
     if (!bias) return V<T>{};
-    return n == LANES<T> ? load(bias) : load_first(bias, n);
+    return load_lanes(bias, n);
 }
 
 // ---- the loops ---------------------------------------------------------------

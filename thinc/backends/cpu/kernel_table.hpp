@@ -139,7 +139,8 @@ struct Kernels {
     void (*affine)(Activation f, const T* params, T* Y, T* P, const T* X, int64_t ldx, const T* W,
                    const T* b, int64_t M, int64_t N, int64_t K);
     // best, which (M, O) = maxout of X (M, K) @ W (O * pieces, K)^T + b (O * pieces,).
-    // which may be null.
+    // which may be null. Rows of X may overlap (ldx < K), as the windows of a sequence do; then
+    // windows of three rows (K = 3 * ldx) share their products.
     void (*affine_maxout)(T* best, int32_t* which, const T* X, int64_t ldx, const T* W, const T* b,
                           int64_t M, int64_t O, int64_t pieces, int64_t K);
 
