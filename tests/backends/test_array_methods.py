@@ -96,6 +96,13 @@ def test_unflatten(Xs, pad, layout):
     assert_same_outcome("unflatten", flat, lengths - 1, pad=pad)
 
 
+@pytest.mark.parametrize(
+    "lengths", [[2, True], [2.0, 1], [2**40, 1], [-(2**70), 3], [numpy.int64(2), 1], [4, -1], ["3"]]
+)
+def test_unflatten_by_a_list_of_unusual_lengths(lengths):
+    assert_same_outcome("unflatten", numpy.ones((3, 2), dtype="float32"), lengths)
+
+
 def test_views_keep_their_base_alive_and_its_write_protection():
     lengths = numpy.array([2, 3], dtype="int32")
     X = numpy.arange(10.0).reshape(5, 2).copy()

@@ -32,7 +32,8 @@ def normal(shape, dtype, seed=0):
 
 
 def parameters(dtype, outputs=7, pieces=3, width=5, seed=1):
-    return normal((outputs, pieces, 3 * width), dtype, seed), normal((outputs, pieces), dtype, seed + 1)
+    W = normal((outputs, pieces, 3 * width), dtype, seed)
+    return W, normal((outputs, pieces), dtype, seed + 1)
 
 
 # ---- the windows -------------------------------------------------------------
@@ -108,7 +109,8 @@ def test_maxout_of_windows(dtype, rows, width, outputs, pieces, seed):
 def test_rounding_errors_are_those_of_the_direct_product(dtype):
     X = normal((1000, 96), dtype)
     W, b = parameters(dtype, 96, 3, 96)
-    exact = REFERENCE.affine_maxout(OPS.seq2col(X.astype("longdouble"), 1), W.astype("longdouble"), b)[0]
+    wide = OPS.seq2col(X, 1).astype("longdouble")
+    exact = REFERENCE.affine_maximum(wide, W.astype("longdouble"), b)
 
     def error(rows):
         return numpy.sqrt(numpy.mean((OPS.affine_maximum(rows, W, b) - exact) ** 2))
@@ -148,8 +150,8 @@ def test_numbers_that_are_not_finite_give_what_the_direct_product_gives(dtype, b
     assert_array_equal(found[0][~finite], expected[0][~finite])
     assert_array_equal(found[1][~finite], expected[1][~finite])
     scale = numpy.finfo(dtype).max if bad == "huge" else 1
-    tolerance = 1e-4 if dtype == "float32" else 1e-12
-    assert_allclose(found[0][finite] / scale, expected[0][finite] / scale, rtol=tolerance, atol=tolerance)
+    close = 1e-4 if dtype == "float32" else 1e-12
+    assert_allclose(found[0][finite] / scale, expected[0][finite] / scale, rtol=close, atol=close)
 
 
 @every_dtype
@@ -182,8 +184,11 @@ def test_every_product_takes_overlapping_rows(dtype, nW, rows, seed):
     W, b = normal((7, 3, width), dtype, seed), normal((7, 3), dtype, seed)
     dY = normal((rows, 7), dtype, seed)
     close = {"rtol": 1e-4, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-10, "atol": 1e-12}
-    assert_allclose(OPS.gemm(windows, W[:, 0], trans2=True), OPS.gemm(copied, W[:, 0], trans2=True), **close)
-    assert_allclose(OPS.gemm(dY, windows, trans1=True), OPS.gemm(dY, copied, trans1=True), **close)
+    found, expected = (
+        (OPS.gemm(A, W[:, 0], trans2=True), OPS.gemm(dY, A, trans1=True)) for A in (windows, copied)
+    )
+    assert_allclose(found[0], expected[0], **close)
+    assert_allclose(found[1], expected[1], **close)
     for name in ("relu", "mish"):
         found, expected = (
             OPS.affine_activation(name, A, W[:, 0], b[:, 0])[0] for A in (windows, copied)

@@ -4,8 +4,9 @@ Each takes the compiled path for ordinary arguments: C-contiguous arrays of one 
 width. Everything else, what is wrong included, goes to the generic Ops, which means the same.
 """
 cimport numpy as cnp
+from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t
 from libc.string cimport memcpy, memset
 from libcpp.vector cimport vector
 from numpy cimport (
@@ -250,13 +251,31 @@ cdef int known_type(object dtype) noexcept:
     return -1
 
 
+cdef ndarray listed_lengths(list lengths):
+    """A list of ints as an int32 array; None if it is not one, or has one that is too large."""
+    cdef npy_intp size = len(lengths), i
+    cdef ndarray n = PyArray_EMPTY(1, &size, NPY_INT32, 0)
+    cdef int overflow = 0
+    cdef long value
+    for i in range(size):
+        if type(lengths[i]) is not int:
+            return None
+        value = PyLong_AsLongAndOverflow(lengths[i], &overflow)
+        if overflow or value < -INT32_MAX or value > INT32_MAX:
+            return None
+        (<int32_t*>PyArray_DATA(n))[i] = <int32_t>value
+    return n
+
+
 cdef ndarray valid_lengths(object lengths, npy_intp rows, int32_t minimum):
-    """lengths, if they are contiguous int32, at least `minimum`, and sum to rows (unless
-    that is -1); else None, and the generic code says what is wrong."""
+    """lengths as int32, if they are a list of ints or contiguous int32, at least `minimum`, and
+    sum to rows (unless that is -1); else None, and the generic code says what is wrong."""
     cdef ndarray n
     cdef npy_intp i
     cdef int64_t total = 0
     cdef int32_t* values
+    if type(lengths) is list:
+        lengths = listed_lengths(lengths)
     if not PyArray_CheckExact(lengths):
         return None
     n = lengths

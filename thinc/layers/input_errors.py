@@ -6,10 +6,18 @@ The model adds the layer's place as the error passes.
 """
 from typing import Any
 
+import numpy
+
 
 def is_array(value: Any) -> bool:
     """Whether this is a numpy or cupy array (not a list, Ragged, tensor...)."""
-    return hasattr(value, "__array_interface__") or hasattr(value, "__cuda_array_interface__")
+    # Asked of the class: the attribute of an array is a dict that would be made for it.
+    kind = type(value)
+    return (
+        kind is numpy.ndarray
+        or hasattr(kind, "__array_interface__")
+        or hasattr(kind, "__cuda_array_interface__")
+    )
 
 
 def describe(value: Any) -> str:
