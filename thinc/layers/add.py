@@ -5,6 +5,7 @@ from ..registration import registry
 from ..types import XY_XY_OutT
 from ..util import get_width
 from .containers import sum_batches, sum_gradients
+from .row_blocks import reaches, widest_reach
 
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
@@ -31,6 +32,7 @@ def add(
     return Model("add", forward, init=init, dims=dims, layers=children)
 
 
+@reaches(widest_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     if not model.layers:
         return X, lambda dY: dY  # type: ignore[return-value]

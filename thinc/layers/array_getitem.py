@@ -1,8 +1,9 @@
-from typing import Any, Callable, Sequence, Tuple, TypeVar, Union
+from typing import Any, Callable, Optional, Sequence, Tuple, TypeVar, Union
 
 from ..model import Model, deserialize_attr
 from ..types import ArrayXd, FloatsXd, IntsXd
 from .input_errors import check_array
+from .row_blocks import reaches
 
 AxisIndex = Union[int, slice, Sequence[int], IntsXd]
 Index = Union[AxisIndex, Tuple[AxisIndex, ...]]
@@ -49,6 +50,15 @@ def _getitem(name: str, index: Index) -> Model:
     return Model(name, forward, attrs=attrs)
 
 
+def _reach_of_index(model: Model) -> Optional[int]:
+    """0 if the index takes all rows, and something of each: X[:, 3]."""
+    index = model.attrs["index"]
+    if not isinstance(index, tuple) or not index or not isinstance(index[0], slice):
+        return None
+    return 0 if index[0] in (slice(None), slice(0, None)) else None
+
+
+@reaches(_reach_of_index)
 def forward(model: Model[ArrayT, ArrayT], X: ArrayT, is_train: bool) -> Tuple[ArrayT, Callable]:
     check_array(X, "an array")
     ops = model.ops

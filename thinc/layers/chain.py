@@ -3,6 +3,7 @@ from typing import Any, Callable, Optional, Tuple, TypeVar
 from ..model import Model
 from ..registration import registry
 from ..types import XY_YZ_OutT
+from .row_blocks import may_have_many_rows, predict_layers, reaches, summed_reach
 from .width import measured_width, stack_width
 
 InT = TypeVar("InT")
@@ -38,7 +39,15 @@ def chain(
     )
 
 
+@reaches(summed_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
+    if not is_train and may_have_many_rows(X):
+        # Hardly anybody asks for a gradient: layers then run once more.
+        return predict_layers(model.layers, X), lambda dY: _run_all(model, X, False)[1](dY)
+    return _run_all(model, X, is_train)
+
+
+def _run_all(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     Y: Any = X
     callbacks = []
     for layer in model.layers:

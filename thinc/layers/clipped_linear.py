@@ -5,6 +5,7 @@ from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
 from .dense import activate, dense_layer, init  # noqa: F401
+from .row_blocks import rowwise
 
 
 @registry.layers("ClippedLinear.v1")
@@ -44,6 +45,7 @@ def ClippedLinear(
     )
 
 
+@rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     attrs = model.attrs
     bounds = (attrs["slope"], attrs["offset"], attrs["min_val"], attrs["max_val"])

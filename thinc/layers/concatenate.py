@@ -6,6 +6,7 @@ from ..types import XY_XY_OutT
 from ..util import get_width
 from .containers import batch_width, join_columns, sum_gradients, take_columns
 from .noop import noop
+from .row_blocks import reaches, widest_reach
 
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
@@ -41,6 +42,7 @@ def concatenate(*layers: Model[Any, Any]) -> Model[Any, XY_XY_OutT]:
     )
 
 
+@reaches(widest_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     ops = model.ops
     Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers], strict=True)

@@ -5,6 +5,7 @@ from ..registration import registry
 from ..types import Padded, Ragged
 from .containers import padded_like, ragged_like
 from .input_errors import describe, is_array
+from .row_blocks import rowwise
 from .width import keeps_width
 
 InT = TypeVar("InT")
@@ -25,6 +26,7 @@ def Dropout(rate: float = 0.0) -> Model[InT, InT]:
     return Model("dropout", forward, attrs={"dropout_rate": rate, "is_enabled": True})
 
 
+@rowwise
 @keeps_width
 def forward(model: Model, X: InT, is_train: bool) -> Tuple[InT, Callable]:
     if not is_train:

@@ -10,6 +10,7 @@ from .array_getitem import ints_getitem
 from .chain import chain
 from .dense import accumulate_grads
 from .input_errors import check_array, describe
+from .row_blocks import rowwise
 
 
 @registry.layers("Embed.v1")
@@ -55,6 +56,7 @@ def embed_column(model: Model, column: int) -> Model:
     return selected
 
 
+@rowwise
 def forward(
     model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool
 ) -> Tuple[Floats2d, Callable]:

@@ -4,6 +4,7 @@ from ..model import Model
 from ..registration import registry
 from ..types import Floats2d, Ragged
 from .input_errors import describe, is_array
+from .row_blocks import reaches
 from .sequence_conversion import ragged_maker
 
 InT = TypeVar("InT", bound=Union[Floats2d, Ragged])
@@ -23,6 +24,7 @@ def expand_window(window_size: int = 1) -> Model[InT, InT]:
     return Model("expand_window", forward, attrs={"window_size": window_size})
 
 
+@reaches(lambda model: model.attrs["window_size"])
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable[[InT], InT]]:
     window_size = model.attrs["window_size"]
     if isinstance(X, Ragged):

@@ -7,6 +7,7 @@ from ..registration import registry
 from ..types import Floats2d, Ints1d, Ints2d
 from .embed import accumulate_row_grad, column_mask, embed_column
 from .input_errors import check_array, describe
+from .row_blocks import rowwise
 
 
 @registry.layers("HashEmbed.v1")
@@ -50,6 +51,7 @@ def HashEmbed(
     return model if column is None else embed_column(model, column)
 
 
+@rowwise
 def forward(
     model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool
 ) -> Tuple[Floats2d, Callable]:

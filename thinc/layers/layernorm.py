@@ -5,6 +5,7 @@ from ..registration import registry
 from ..types import FloatsXd
 from ..util import get_width
 from .input_errors import check_array, describe
+from .row_blocks import rowwise
 
 
 @registry.layers("LayerNorm.v1")
@@ -26,6 +27,7 @@ def LayerNorm(nI: Optional[int] = None) -> Model[FloatsXd, FloatsXd]:
     )
 
 
+@rowwise
 def forward(model: Model, X: FloatsXd, is_train: bool) -> Tuple[FloatsXd, Callable]:
     ops = model.ops
     G = model.get_param("G")

@@ -8,6 +8,7 @@ from ..types import Floats2d
 from ..util import get_width
 from .dense import accumulate_grads, with_options
 from .input_errors import usable_rows
+from .row_blocks import rowwise
 
 
 @registry.layers("Maxout.v1")
@@ -45,6 +46,7 @@ def Maxout(
     return with_options(model, nO, dropout=dropout, normalize=normalize)
 
 
+@rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     ops = model.ops
     W = model.get_param("W")

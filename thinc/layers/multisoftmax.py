@@ -5,6 +5,7 @@ from ..registration import registry
 from ..types import Floats2d
 from ..util import get_width
 from .dense import affine
+from .row_blocks import rowwise
 
 
 @registry.layers("MultiSoftmax.v1")
@@ -27,6 +28,7 @@ def MultiSoftmax(nOs: Sequence[int], nI: Optional[int] = None) -> Model[Floats2d
     )
 
 
+@rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     ops = model.ops
     Y, backprop = affine(model, X)

@@ -2,6 +2,7 @@ from typing import Callable, Tuple, TypeVar
 
 from ..model import Model
 from ..registration import registry
+from .row_blocks import rowwise
 from .width import keeps_width
 
 InT = TypeVar("InT")
@@ -17,6 +18,7 @@ def noop(*layers: Model) -> Model[InT, InT]:
     return Model("noop", forward, layers=layers)
 
 
+@rowwise
 @keeps_width
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable]:
     return X, _identity

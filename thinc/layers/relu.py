@@ -5,6 +5,7 @@ from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
 from .dense import activate, dense_layer, init  # noqa: F401
+from .row_blocks import rowwise
 
 
 @registry.layers("Relu.v1")
@@ -37,5 +38,6 @@ def Relu(
     )
 
 
+@rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     return activate(model, X, is_train, "relu")

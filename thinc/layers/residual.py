@@ -3,6 +3,7 @@ from typing import Callable, Optional, Tuple, TypeVar
 from ..model import Model
 from ..registration import registry
 from .containers import add_batches
+from .row_blocks import reaches, summed_reach
 
 InT = TypeVar("InT")
 
@@ -24,6 +25,7 @@ def residual(layer: Model[InT, InT]) -> Model[InT, InT]:
     )
 
 
+@reaches(summed_reach)
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable]:
     Y, callback = model.layers[0](X, is_train)
 

@@ -2,6 +2,7 @@ from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
 from ..model import Model
 from ..registration import registry
+from .row_blocks import reaches, summed_reach
 
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
@@ -26,6 +27,7 @@ def resizable(
     )
 
 
+@reaches(summed_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     return model.layers[0](X, is_train)
 

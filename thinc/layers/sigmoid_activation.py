@@ -4,6 +4,7 @@ from ..model import Model
 from ..registration import registry
 from ..types import FloatsXdT
 from .input_errors import check_array
+from .row_blocks import rowwise
 from .width import keeps_width
 
 
@@ -16,6 +17,7 @@ def sigmoid_activation() -> Model[FloatsXdT, FloatsXdT]:
     return Model("sigmoid_activation", forward)
 
 
+@rowwise
 @keeps_width
 def forward(model: Model, X: FloatsXdT, is_train: bool) -> Tuple[FloatsXdT, Callable]:
     check_array(X, "an array of floats")

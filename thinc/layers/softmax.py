@@ -7,6 +7,7 @@ from ..registration import registry
 from ..types import Floats2d
 from .dense import affine, init
 from .input_errors import describe
+from .row_blocks import rowwise
 
 
 @registry.layers("Softmax.v1")
@@ -69,6 +70,7 @@ def _softmax(nO, nI, init_W, init_b, *, normalize_outputs: bool, temperature: fl
     )
 
 
+@rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     attrs = model.attrs
     temperature = attrs["softmax_temperature"]

@@ -4,6 +4,7 @@ from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
 from .input_errors import check_array
+from .row_blocks import rowwise
 from .width import keeps_width
 
 
@@ -18,6 +19,7 @@ def softmax_activation() -> Model[Floats2d, Floats2d]:
     return Model("softmax_activation", forward)
 
 
+@rowwise
 @keeps_width
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     check_array(X, "an array of floats")

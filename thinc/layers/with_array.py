@@ -4,6 +4,7 @@ from ..model import Model
 from ..registration import registry
 from ..types import ArrayXd, ListXd, Padded, Ragged
 from .child_dims import child_dims
+from .row_blocks import runs_on_rows_of_ragged
 from .sequence_conversion import (
     ChooseConversion,
     Conversion,
@@ -53,6 +54,7 @@ def choose_conversion(X: Any) -> Optional[Type[Conversion]]:
     return None
 
 
+@runs_on_rows_of_ragged
 def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
     return forward_padded(choose_conversion, model, X, is_train)
 
