@@ -251,7 +251,7 @@ def test_errors_speak_of_all_rows():
         'linear (layers[1] of "relu>>linear"): input width 4 does not match nI=6: '
         f"got float32 array of shape ({MANY}, 4)"
     )
-    table = chain(api.Embed(WIDTH, 50, column=0), api.Relu(WIDTH)).initialize()
+    table = chain(api.Embed(WIDTH, 50, column=0), api.Relu(WIDTH)).initialize(X=ids(3))
     X = ids()
     X[MANY - 1, 0] = 50
     kind, text = message(table.predict, X)
