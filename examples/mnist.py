@@ -80,7 +80,7 @@ def train_epoch(
     """One pass over the data in random order. Returns the loss: squared errors, summed."""
     loss = 0.0
     for X, Y in get_shuffled_batches(*data, batch_size):
-        guesses, backprop = model.begin_update(X)
+        guesses, backprop = model.begin_update(X, input_gradient=False)
         d_guesses = (guesses - Y) / guesses.shape[0]
         backprop(d_guesses)
         model.finish_update(optimizer)

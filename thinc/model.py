@@ -21,6 +21,7 @@ from typing import (
 
 from . import model_state, model_tree
 from .backends import ParamServer, get_current_ops
+from .data_inputs import as_data
 from .model_errors import LAYER_ERRORS, add_place
 from .model_state import deserialize_attr, serialize_attr
 from .util import DATA_VALIDATION, validate_fwd_input_output
@@ -170,17 +171,33 @@ class Model(Generic[InT, OutT]):
             add_place(error, self)
             raise
 
-    def begin_update(self, X: InT) -> Tuple[OutT, Callable[[Any], Any]]:
+    def begin_update(
+        self, X: InT, *, input_gradient: bool = True
+    ) -> Tuple[OutT, Callable[[Any], Any]]:
         """Run the model for training.
 
         Returns the output and a callback that takes the gradient of the output, adds to
         the gradients of the parameters and returns the gradient of the input.
+        input_gradient: False if X is data, whose gradient nobody needs. Dense layers that
+            take X then leave it out (for a network on wide inputs, up to a third of a step),
+            and the callback returns None.
         """
         try:
+            if not input_gradient:
+                return self._begin_update_on_data(X)
             return self._func(self, X, is_train=True)
         except LAYER_ERRORS as error:
             add_place(error, self)
             raise
+
+    def _begin_update_on_data(self, X: InT) -> Tuple[OutT, Callable[[Any], None]]:
+        with as_data(X):
+            Y, backprop = self._func(self, X, is_train=True)
+
+        def backprop_without_input(dY: Any) -> None:
+            backprop(dY)
+
+        return Y, backprop_without_input
 
     def initialize(self: SelfT, X: Optional[InT] = None, Y: Optional[OutT] = None) -> SelfT:
         """Infer missing dimensions from samples of input and output, allocate parameters.

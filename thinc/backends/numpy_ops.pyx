@@ -516,8 +516,11 @@ class NumpyOps(NumpyArrays, Ops):
     def affine_maximum(self, X, W, b):
         return affine_maxout(self, X, W, b, False)[0]
 
-    def backprop_affine_maxout(self, dY, which, X, W, dW, db):
-        cdef ndarray x, w, dy, chosen, dX
+    def backprop_affine_maxout(self, dY, which, X, W, dW, db, *, input_gradient=True):
+        cdef ndarray x, w, dy, chosen
+        cdef ndarray dX = None
+        cdef float* dX32 = NULL
+        cdef double* dX64 = NULL
         cdef ndarray w_grad = writable_floats(dW)
         cdef ndarray b_grad = writable_floats(db)
         cdef int64_t B, O, P, K, ldx, bad
@@ -533,7 +536,9 @@ class NumpyOps(NumpyArrays, Ops):
             or PyArray_TYPE(w_grad) != PyArray_TYPE(w)
             or PyArray_TYPE(b_grad) != PyArray_TYPE(w)
         ):
-            return Ops.backprop_affine_maxout(self, dY, which, X, W, dW, db)
+            return Ops.backprop_affine_maxout(
+                self, dY, which, X, W, dW, db, input_gradient=input_gradient
+            )
         x = rows_of(X, w)
         dy = floats_like(dY, w, 2)
         B = 0 if x is None else PyArray_DIMS(x)[0]
@@ -549,7 +554,9 @@ class NumpyOps(NumpyArrays, Ops):
             or dY.shape != (B, O)
             or which.shape != (B, O)
         ):
-            return Ops.backprop_affine_maxout(self, dY, which, X, W, dW, db)
+            return Ops.backprop_affine_maxout(
+                self, dY, which, X, W, dW, db, input_gradient=input_gradient
+            )
         chosen = as_int32(which)
         bad = k.find_out_of_range(u32(chosen), PyArray_SIZE(chosen), <uint32_t>P)
         if bad >= 0:
@@ -557,15 +564,20 @@ class NumpyOps(NumpyArrays, Ops):
                 f"backprop_affine_maxout: which[{bad // O}, {bad % O}] is {which.reshape(-1)[bad]}, "
                 f"outside the {P} pieces"
             )
-        dX = empty2(B, K, PyArray_TYPE(x))
+        if input_gradient:
+            dX = empty2(B, K, PyArray_TYPE(x))
         ldx = PyArray_STRIDES(x)[0] // cnp.PyArray_ITEMSIZE(x)
         if PyArray_TYPE(x) == NPY_FLOAT:
+            if dX is not None:
+                dX32 = f32(dX)
             with nogil:
-                k.f32.backprop_affine_maxout(f32(dX), f32(w_grad), f32(b_grad), f32(dy), i32(chosen), f32(x),
+                k.f32.backprop_affine_maxout(dX32, f32(w_grad), f32(b_grad), f32(dy), i32(chosen), f32(x),
                                              ldx, f32(w), B, O, P, K)
         else:
+            if dX is not None:
+                dX64 = f64(dX)
             with nogil:
-                k.f64.backprop_affine_maxout(f64(dX), f64(w_grad), f64(b_grad), f64(dy), i32(chosen), f64(x),
+                k.f64.backprop_affine_maxout(dX64, f64(w_grad), f64(b_grad), f64(dy), i32(chosen), f64(x),
                                              ldx, f64(w), B, O, P, K)
         return dX
 

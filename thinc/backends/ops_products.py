@@ -125,11 +125,20 @@ class ProductMethods:
         return self.affine_maxout(X, W, b)[0]
 
     def backprop_affine_maxout(
-        self, dY: Floats2d, which: Ints2d, X: Floats2d, W: Floats3d, dW: Floats3d, db: Floats2d
-    ) -> Floats2d:
+        self,
+        dY: Floats2d,
+        which: Ints2d,
+        X: Floats2d,
+        W: Floats3d,
+        dW: Floats3d,
+        db: Floats2d,
+        *,
+        input_gradient: bool = True,
+    ) -> Optional[Floats2d]:
         """The gradient of affine_maxout's X; those of W and b are added to dW and db in place.
 
-        dY, which: (B, O). X: (B, I), W and dW: (O, P, I), db: (O, P). Returns (B, I).
+        dY, which: (B, O). X: (B, I), W and dW: (O, P, I), db: (O, P). Returns (B, I), or None
+        if no input_gradient is asked for.
         Raises IndexError for a choice outside [0, P), ValueError for shapes that do not fit; then
         nothing has been added.
         """
@@ -140,7 +149,7 @@ class ProductMethods:
                 f"X {X.shape}, dW {dW.shape} and db {db.shape}."
             )
         dP = self.backprop_maxout(dY, which, nP).reshape((dY.shape[0], nO * nP))
-        dX = self.gemm(dP, W.reshape((nO * nP, nI)))
+        dX = self.gemm(dP, W.reshape((nO * nP, nI))) if input_gradient else None
         if dW.flags.c_contiguous:
             self.gemm_add(dW.reshape((nO * nP, nI)), dP, X, trans1=True)
         else:

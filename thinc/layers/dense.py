@@ -6,6 +6,7 @@ initializers; parameters, shapes and products are the same for all and live here
 from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple, cast
 
+from ..data_inputs import is_data, no_gradient
 from ..initializers import zero_init
 from ..model import Model
 from ..types import Floats2d
@@ -102,11 +103,12 @@ def affine(model: Model, X: InT) -> Tuple[OutT, Callable]:
     except (TypeError, ValueError, AttributeError, IndexError) as e:
         X = usable_rows(ops, X, W, e)
         Y = ops.affine(X, W, b)
+    on_data = is_data(X)
 
     def backprop(dY: OutT) -> InT:
         accumulate_weight_grad(model, "W", dY, X)
         accumulate_bias_grad(model, "b", dY)
-        return ops.gemm(dY, W)
+        return no_gradient(ops, X) if on_data else ops.gemm(dY, W)
 
     return Y, backprop
 
@@ -128,6 +130,7 @@ def activate(
         X = usable_rows(ops, X, W, e)
         result = compute(activation, X, W, b, params)
     Y, P = result if is_train else (result, None)
+    on_data = is_train and is_data(X)
 
     def backprop(dY: OutT) -> InT:
         # What the slope of this activation is a function of. A prediction has not kept it.
@@ -135,7 +138,7 @@ def activate(
         dP = ops.backprop_activation(activation, dY, Y if kept is None else kept, params)
         accumulate_weight_grad(model, "W", dP, X)
         accumulate_bias_grad(model, "b", dP)
-        return ops.gemm(dP, W)
+        return no_gradient(ops, X) if on_data else ops.gemm(dP, W)
 
     return Y, backprop
 

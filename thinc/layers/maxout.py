@@ -1,6 +1,7 @@
 from functools import partial
 from typing import Callable, Optional, Tuple
 
+from ..data_inputs import is_data, no_gradient
 from ..initializers import glorot_uniform_init, zero_init
 from ..model import Model
 from ..registration import registry
@@ -58,15 +59,19 @@ def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callab
         X = usable_rows(ops, X, W, e)
         result = compute(X, W, b)
     Y, which = result if is_train else (result, None)
+    on_data = is_train and is_data(X)
 
     def backprop(dY: Floats2d) -> Floats2d:
         # A prediction has not kept the choice; hardly anybody asks for its gradient.
         chosen = ops.affine_maxout(X, W, b)[1] if which is None else which
-        return accumulate_grads(
+        dX = accumulate_grads(
             model,
             ("W", "b"),
-            lambda dW, db: ops.backprop_affine_maxout(dY, chosen, X, W, dW, db),
+            lambda dW, db: ops.backprop_affine_maxout(
+                dY, chosen, X, W, dW, db, input_gradient=not on_data
+            ),
         )
+        return no_gradient(ops, X) if on_data else dX
 
     return Y, backprop
 

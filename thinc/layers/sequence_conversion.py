@@ -9,6 +9,7 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple, Type
 import numpy
 
 from ..backends import Ops
+from ..data_inputs import as_data, is_data
 from ..model import Model
 from ..types import ArrayXd, Padded, Ragged
 from .child_dims import copy_dims_up
@@ -92,7 +93,12 @@ def run_converted(
     layer: Model, X: Any, is_train: bool, conversion: Conversion
 ) -> Tuple[Any, Callable]:
     """A layer's forward pass between two conversions, and its backward pass likewise."""
-    Y, backprop_layer = layer(conversion.enter(X), is_train)
+    entered = conversion.enter(X)
+    if is_train and is_data(X):
+        with as_data(entered):
+            Y, backprop_layer = layer(entered, is_train)
+    else:
+        Y, backprop_layer = layer(entered, is_train)
     # Gradients of no sequence may not say how wide they would be, but Y does, and
     # having no rows it is equal to its gradient.
     no_rows = Y if X is None or len(X) == 0 else None

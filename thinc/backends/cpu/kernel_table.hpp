@@ -144,8 +144,8 @@ struct Kernels {
     void (*affine_maxout)(T* best, int32_t* which, const T* X, int64_t ldx, const T* W, const T* b,
                           int64_t M, int64_t O, int64_t pieces, int64_t K);
 
-    // The backward pass of affine_maxout (maxout_gradients.hpp): dX (M, K) is written, dW
-    // (O, pieces, K) and db (O, pieces) are added to. which: (M, O), in [0, pieces).
+    // The backward pass of affine_maxout (maxout_gradients.hpp): dX (M, K) is written, unless it
+    // is null, dW (O, pieces, K) and db (O, pieces) are added to. which: (M, O), in [0, pieces).
     void (*backprop_affine_maxout)(T* dX, T* dW, T* db, const T* dY, const int32_t* which, const T* X,
                                    int64_t ldx, const T* W, int64_t M, int64_t O, int64_t pieces,
                                    int64_t K);

@@ -202,18 +202,16 @@ static void maxout_gradients_by_row(T* dX, T* dW, T* db, const T* dY, const int3
                                     int64_t pieces, int64_t I) {
     for (int64_t r = 0; r < B; r++) {
         const T* __restrict x = X + r * ldx;
-        T* __restrict dx = dX + r * I;
-        for (int64_t j = 0; j < I; j++) dx[j] = 0;
+        T* __restrict dx = dX ? dX + r * I : nullptr;
+        for (int64_t j = 0; dx && j < I; j++) dx[j] = 0;
         for (int64_t o = 0; o < O; o++) {
             const int64_t piece = o * pieces + which[r * O + o];
             const T dy = dY[r * O + o];
             const T* __restrict w = W + piece * I;
             T* __restrict dw = dW + piece * I;
             db[piece] += dy;
-            for (int64_t j = 0; j < I; j++) {
-                dx[j] += dy * w[j];
-                dw[j] += dy * x[j];
-            }
+            for (int64_t j = 0; dx && j < I; j++) dx[j] += dy * w[j];
+            for (int64_t j = 0; j < I; j++) dw[j] += dy * x[j];
         }
     }
 }
@@ -227,7 +225,7 @@ static void backprop_affine_maxout(T* dX, T* dW, T* db, const T* dY, const int32
     using namespace products;
     constexpr int64_t WIDTH = CHOSEN_VECTORS * LANES<T>;
     const int64_t lists = O * pieces;
-    const std::size_t panel_bytes = ceil_div(I, WIDTH) * WIDTH * lists * sizeof(T);
+    const std::size_t panel_bytes = dX ? ceil_div(I, WIDTH) * WIDTH * lists * sizeof(T) : 0;
     const std::size_t part_bytes = CHOSEN_BATCH * LISTED_VECTORS * LANES<T> * sizeof(T);
     const std::size_t choice_bytes = smaller(B, CHOSEN_BATCH) * O * sizeof(Choice<T>);
     // Offsets have 32 bits.
@@ -241,10 +239,11 @@ static void backprop_affine_maxout(T* dX, T* dW, T* db, const T* dY, const int32
     Choice<T>* const choices = reinterpret_cast<Choice<T>*>(memory + panel_bytes + part_bytes);
     int32_t* const ends =
         reinterpret_cast<int32_t*>(memory + panel_bytes + part_bytes + choice_bytes);
-    pack_panels(panels, W, lists, I);
+    if (dX) pack_panels(panels, W, lists, I);
     for (int64_t r = 0; r < B; r += CHOSEN_BATCH) {
         const int64_t rows = smaller(CHOSEN_BATCH, B - r);
-        gradient_of_input(dX + r * I, panels, choices, dY + r * O, which + r * O, rows, O, pieces, I);
+        if (dX)
+            gradient_of_input(dX + r * I, panels, choices, dY + r * O, which + r * O, rows, O, pieces, I);
         gradient_of_weights(dW, db, choices, X_part, ends, dY + r * O, which + r * O, X + r * ldx,
                             ldx, rows, O, pieces, I);
     }
