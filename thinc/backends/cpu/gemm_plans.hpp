@@ -107,12 +107,38 @@ struct Strip {
     int vectors, last;
 };
 
+// Fills strips, whose memory begins at `packed`, from B (depth, columns) with unit column
+// stride, some strips at a time: of a single one, each row would lie in another page.
+template <typename T>
+static void pack_rows(T* packed, const Strip<T>* strips, const Strip<T>* strips_end, Matrix<T> B,
+                      int64_t depth) {
+    constexpr int L = LANES<T>;
+    constexpr ptrdiff_t TOGETHER = 8;
+    int64_t column = 0;
+    while (strips != strips_end) {
+        const Strip<T>* const end = strips + smaller(TOGETHER, strips_end - strips);
+        for (int64_t k = 0; k < depth; k++) {
+            const T* from = B.at(k, column);
+            for (const Strip<T>* s = strips; s != end; s++) {
+                T* to = packed + (s->data - packed) + k * s->ld;
+                for (int v = 1; v < s->vectors; v++, from += L, to += L) store(to, load(from));
+                store(to, load_lanes(from, s->last));
+                from += s->last;
+            }
+        }
+        for (; strips != end; strips++) column += (strips->vectors - 1) * L + strips->last;
+    }
+}
+
 // Lists the strips of `columns` columns of one group and packs those that
 // cannot be read in place: all, or only a last, incomplete vector.
 template <typename T>
 static Strip<T>* make_strips(Strip<T>* strips, T*& packed, Matrix<T> B, int64_t depth,
                              int64_t columns, int64_t first_column, bool in_place, int widest) {
     constexpr int L = LANES<T>;
+    const bool by_rows = !in_place && B.column_stride == 1;
+    const Strip<T>* const first_strip = strips;
+    T* const first_packed = packed;
     for (int64_t j = 0; j < columns;) {
         int64_t vectors = widest;
         while (vectors > 1 && vectors > ceil_div(columns - j, L)) vectors /= 2;
@@ -123,7 +149,7 @@ static Strip<T>* make_strips(Strip<T>* strips, T*& packed, Matrix<T> B, int64_t 
         *strips = {part.data, part.row_stride, first_column + j, static_cast<int>(vectors), last};
         if (!in_place || last < L) {
             const ptrdiff_t ld = vectors * L;
-            for (int64_t v = 0; v < vectors; v++)
+            for (int64_t v = 0; v < vectors && !by_rows; v++)
                 pack_strip<T>(packed + v * L, ld, {part.at(0, v * L), B.row_stride, B.column_stride},
                               v + 1 < vectors ? L : last, depth);
             strips->data = packed;
@@ -133,8 +159,12 @@ static Strip<T>* make_strips(Strip<T>* strips, T*& packed, Matrix<T> B, int64_t 
         strips++;
         j += width;
     }
+    if (by_rows) pack_rows(first_packed, first_strip, strips, B, depth);
     return strips;
 }
+
+// Whether rows so many bytes apart evict each other from the cache.
+constexpr bool collides(std::size_t stride) { return stride % 1024 == 0; }
 
 // Rows of A as a tile takes them, copied to `copy` if they cannot be used in
 // place: because no stride is 1, or because rows that lie a multiple of the
@@ -154,8 +184,7 @@ static TileRows<T> tile_rows(Matrix<T> A, int64_t rows, int64_t depth, int64_t u
     constexpr ptrdiff_t LD = K_BLOCK + 64 / sizeof(T);
     constexpr ptrdiff_t WIDTH = ceil_div(MAX_ROWS, LANES<T>) * LANES<T>;
     if (A.column_stride == 1) {
-        const bool collides = (A.row_stride * sizeof(T)) % 1024 == 0;
-        if (!collides || rows <= 4 || uses < 2) return {A.data, A.row_stride, true};
+        if (!collides(A.row_stride * sizeof(T)) || rows <= 4 || uses < 2) return {A.data, A.row_stride, true};
         for (int64_t i = 0; i < rows; i++)
             std::memcpy(copy + i * LD, A.at(i, 0), depth * sizeof(T));
     } else if (A.row_stride == 1) {
@@ -265,7 +294,7 @@ static bool multiply_transposed(const Product<T>& p, const Output& out) {
     T* const X = scratch.template get<T>();
     if (!X) return false;
     T* const copy = X + smaller(row_block, ceil_div(p.M, L) * L) * k_block;
-    const bool collides = (p.B.column_stride * sizeof(T)) % 1024 == 0 && p.M > L;
+    const bool copied = collides(p.B.column_stride * sizeof(T)) && p.M > L;
 
     for (int64_t i = 0; i < p.M; i += row_block) {
         const int64_t rows = smaller(row_block, p.M - i);
@@ -282,7 +311,7 @@ static bool multiply_transposed(const Product<T>& p, const Output& out) {
                 for (int64_t j = 0; j < columns; j += COLUMNS) {
                     const T* W = p.B.at(k, j) + g * p.group_stride;
                     ptrdiff_t ldw = p.B.column_stride;
-                    if (collides) {
+                    if (copied) {
                         for (int64_t c = 0; c < COLUMNS; c++)
                             std::memcpy(copy + c * (k_block + 16), W + c * ldw, depth * sizeof(T));
                         W = copy;
@@ -411,8 +440,10 @@ static void multiply(Product<T> p, const Output& out) {
 
     const int64_t copy_a = p.A.row_stride == 1 ? COPY : a_dots ? COPY_TRANSPOSED : COPY_SINGLY;
     const int64_t products = L > 8 ? columns : columns + columns / 6;
+    const int64_t copy_w = collides(p.B.column_stride * sizeof(T)) && p.M > L
+        ? ceil_div(p.M, TRANSPOSED_ROWS<T>) * columns * ceil_div(p.K, L) * COPY : 0;
     const int64_t transposed = b_dots && p.N >= TRANSPOSED_COLUMNS<T> && p.K > 0
-        ? a_vectors * (p.K * (products + copy_a) + COPY_TRANSPOSED * columns) + 100 : INT64_MAX;
+        ? a_vectors * (p.K * (products + copy_a) + COPY_TRANSPOSED * columns) + copy_w + 100 : INT64_MAX;
 
     const int64_t dot = (ceil_div(p.K, L) + 3) * L;
     const int64_t dots = a_dots && b_dots ? p.M * b_vectors * dot : INT64_MAX;
