@@ -107,9 +107,7 @@ private:
                     index = wins ? Index{} + static_cast<decltype(index[0] + 0)>(p) : index;
                 }
                 const Index32 narrow = __builtin_convertvector(index, Index32);
-                T* const b = best + (first + i) * ldo + j;
-                if (lanes == L) store(b, top);
-                else store_first(b, top, lanes);
+                store_lanes(best + (first + i) * ldo + j, top, lanes);
                 if (which) std::memcpy(which + (first + i) * ldo + j, &narrow, lanes * sizeof(int32_t));
             }
         }

@@ -122,6 +122,12 @@ THINC_INLINE V<T> load_lanes(const T* p, int n) {
     return n == LANES<T> ? load(p) : load_first(p, n);
 }
 
+template <typename T>
+THINC_INLINE void store_lanes(T* p, V<T> v, int n) {
+    if (n == LANES<T>) store(p, v);
+    else store_first(p, v, n);
+}
+
 // ---- transposition ----------------------------------------------------------
 
 // Lane j of the two outputs of one exchange: bit S of the lane number trades
@@ -195,13 +201,11 @@ THINC_INLINE V<T> rectified(V<T> x) {
 // Stores n lanes of a row of C; n == LANES everywhere but at the right border.
 template <typename T>
 THINC_INLINE void finish_vector(T* c, V<T> sum, int n, V<T> bias, const Finish<T>& finish) {
-    const bool whole = n == LANES<T>;
     sum *= finish.alpha;
     if (finish.beta != 0) sum += load_lanes(c, n) * finish.beta;
     sum += bias;
     if (finish.relu) sum = rectified<T>(sum);
-    if (whole) store(c, sum);
-    else store_first(c, sum, n);
+    store_lanes(c, sum, n);
 }
 
 template <typename T>

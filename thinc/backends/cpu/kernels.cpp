@@ -9,6 +9,7 @@
 #include "elementwise.hpp"
 #include "gemm.hpp"
 #include "hashing.hpp"
+#include "layer_norm.hpp"
 #include "lstm.hpp"
 #include "maxout.hpp"
 #include "optimizer_loops.hpp"
@@ -32,6 +33,7 @@ static void fill(Kernels<T>& kernels) {
     fill_elementwise(kernels);
     fill_optimizer(kernels);
     fill_rows(kernels);
+    fill_layer_norm(kernels);
     fill_maxout(kernels);
     fill_sequences(kernels);
     fill_tables(kernels);

@@ -1,7 +1,7 @@
-// Loops over rows: softmax, layer normalization, column sums.
+// Loops over rows: softmax, column sums.
 //
 // Sums run in many lanes at once and are joined at the end, so their rounding
-// error grows with cols / 64, not with cols. Variances take a second pass.
+// error grows with cols / 64, not with cols.
 #pragma once
 #include <cstdint>
 
@@ -133,54 +133,6 @@ static void backprop_softmax(T* dX, const T* Y, const T* dY, int64_t rows, int64
     }
 }
 
-template <typename T>
-static void layer_norm(T* Y, T* mean, T* rstd, const T* X, const T* G, const T* b, int64_t rows,
-                       int64_t cols) {
-    for (int64_t r = 0; r < rows; ++r, X += cols, Y += cols) {
-        const T mu = sum_terms<T>(cols, [=](int64_t c, auto& t) { load(t, X + c); }) / T(cols);
-        const T variance = sum_terms<T>(cols, [=](int64_t c, auto& t) {
-            load(t, X + c);
-            t -= mu;
-            t *= t;
-        }) / T(cols);
-        const T scale = T(1) / square_root(variance + layer_norm_epsilon<T>());
-        THINC_IVDEP
-        for (int64_t c = 0; c < cols; ++c) Y[c] = (X[c] - mu) * scale * G[c] + b[c];
-        mean[r] = mu;
-        rstd[r] = scale;
-    }
-}
-
-template <typename T>
-static void backprop_layer_norm(T* dX, T* dG, T* db, const T* dY, const T* X, const T* mean,
-                                const T* rstd, const T* G, int64_t rows, int64_t cols) {
-    for (int64_t r = 0; r < rows; ++r, dX += cols, dY += cols, X += cols) {
-        const T mu = mean[r];
-        const T scale = rstd[r];
-        const T mean_g = sum_terms<T>(cols, [=](int64_t c, auto& t) {
-            auto g = t;
-            load(g, G + c);
-            load(t, dY + c);
-            t *= g;
-        }) / T(cols);
-        const T mean_gx = sum_terms<T>(cols, [=](int64_t c, auto& t) {
-            auto g = t, x = t;
-            load(g, G + c);
-            load(x, X + c);
-            load(t, dY + c);
-            t *= g * ((x - mu) * scale);
-        }) / T(cols);
-        THINC_IVDEP
-        for (int64_t c = 0; c < cols; ++c) {
-            const T dy = dY[c];
-            const T x_hat = (X[c] - mu) * scale;
-            dG[c] += dy * x_hat;
-            db[c] += dy;
-            dX[c] = layer_norm_gradient(dy * G[c], x_hat, mean_g, mean_gx, scale);
-        }
-    }
-}
-
 // Rows are summed in blocks, each block in registers: out is touched once per
 // block, and the error grows with rows / ROWS + ROWS.
 template <typename T>
@@ -238,8 +190,6 @@ template <typename T>
 static void fill_rows(Kernels<T>& kernels) {
     kernels.softmax = softmax<T>;
     kernels.backprop_softmax = backprop_softmax<T>;
-    kernels.layer_norm = layer_norm<T>;
-    kernels.backprop_layer_norm = backprop_layer_norm<T>;
     kernels.add_column_sums = add_column_sums<T>;
 }
 
