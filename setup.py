@@ -72,7 +72,10 @@ def extension(name, sources=()):
         [str(path), *map(str, sources)],
         language="c++",
         include_dirs=INCLUDE_DIRS,
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_1_22_API_VERSION"),  # memory handlers
+        ],
         extra_compile_args=COMPILE_ARGS,
         extra_link_args=LINK_ARGS,
         depends=[str(p) for p in [*CPU.glob("*.hpp"), *Path("include", "thinc").glob("*.hpp")]],
@@ -83,6 +86,7 @@ setup(
     ext_modules=cythonize(
         [
             extension(KERNELS, [CPU / "dispatch.cpp"]),
+            extension("thinc.backends.array_memory"),
             extension("thinc.backends.numpy_arrays"),
             extension("thinc.backends.numpy_ops"),
             extension("thinc.backends.cblas"),

@@ -19,17 +19,17 @@ from numpy cimport (
     PyArray_CheckExact,
     PyArray_DATA,
     PyArray_DIMS,
-    PyArray_EMPTY,
     PyArray_ISCARRAY_RO,
     PyArray_ITEMSIZE,
     PyArray_NDIM,
     PyArray_SIZE,
     PyArray_STRIDES,
     PyArray_TYPE,
-    PyArray_ZEROS,
     ndarray,
     npy_intp,
 )
+
+from .array_memory cimport new_array
 
 import numpy
 
@@ -95,7 +95,7 @@ cdef ndarray with_rows_of(ndarray X, npy_intp n0, npy_intp n1):
     dims[1] = n1
     for i in range(1, PyArray_NDIM(X)):
         dims[first + i - 1] = PyArray_DIMS(X)[i]
-    return PyArray_EMPTY(first + PyArray_NDIM(X) - 1, dims, PyArray_TYPE(X), 0)
+    return new_array(first + PyArray_NDIM(X) - 1, dims, PyArray_TYPE(X), False)
 
 
 cdef ndarray rows_between(ndarray X, npy_intp start, npy_intp count, int axis):
@@ -236,9 +236,11 @@ cdef npy_intp as_row_count(object n) except -2:
     return count if count >= 0 else -1
 
 
-cdef int known_type(object dtype) noexcept:
-    """The type number of the names that matter, else -1."""
+cdef int known_type(object dtype) except -2:
+    """The type number of the names that matter, and of this machine's numbers, else -1."""
     if type(dtype) is not str:
+        if isinstance(dtype, cnp.dtype) and dtype.isnative and dtype.num < cnp.NPY_OBJECT:
+            return dtype.num
         return -1
     if <str>dtype == "float32" or <str>dtype == "f":
         return NPY_FLOAT
@@ -254,7 +256,7 @@ cdef int known_type(object dtype) noexcept:
 cdef ndarray listed_lengths(list lengths):
     """A list of ints as an int32 array; None if it is not one, or has one that is too large."""
     cdef npy_intp size = len(lengths), i
-    cdef ndarray n = PyArray_EMPTY(1, &size, NPY_INT32, 0)
+    cdef ndarray n = new_array(1, &size, NPY_INT32, False)
     cdef int overflow = 0
     cdef long value
     for i in range(size):
@@ -317,7 +319,7 @@ cdef ndarray spread_rows(ndarray dY, ndarray places, npy_intp rows):
     for i in range(1, PyArray_NDIM(dY)):
         dims[i] = PyArray_DIMS(dY)[i]
     dims[0] = rows
-    dX = PyArray_ZEROS(PyArray_NDIM(dY), dims, PyArray_TYPE(dY), 0)
+    dX = new_array(PyArray_NDIM(dY), dims, PyArray_TYPE(dY), True)
     for i in range(PyArray_DIMS(dY)[0]):
         copy_bytes(PyArray_BYTES(dX) + at[i] * size, PyArray_BYTES(dY) + i * size, size)
     return dX
@@ -435,19 +437,19 @@ class NumpyArrays:
             return Ops.list2padded(self, seqs)
         count = parts.size()
         # Sorted by length, and equal ones by place.
-        keys = PyArray_EMPTY(1, &count, NPY_INT64, 0)
+        keys = new_array(1, &count, NPY_INT64, False)
         for i in range(count):
             (<int64_t*>PyArray_DATA(keys))[i] = parts[i].rows * count + i
         keys.sort()
-        lengths = PyArray_EMPTY(1, &count, NPY_INT32, 0)
-        indices = PyArray_EMPTY(1, &count, NPY_INT32, 0)
+        lengths = new_array(1, &count, NPY_INT32, False)
+        indices = new_array(1, &count, NPY_INT32, False)
         for i in range(count):
             which = (<int64_t*>PyArray_DATA(keys))[count - 1 - i] % count
             (<int32_t*>PyArray_DATA(indices))[i] = <int32_t>which
             (<int32_t*>PyArray_DATA(lengths))[i] = <int32_t>parts[which].rows
             sorted_parts.push_back(parts[which])
         longest = sorted_parts[0].rows
-        size_at_t = PyArray_EMPTY(1, &longest, NPY_INT32, 0)
+        size_at_t = new_array(1, &longest, NPY_INT32, False)
         i = count
         for t in range(longest):
             while sorted_parts[i - 1].rows <= t:
@@ -486,7 +488,7 @@ class NumpyArrays:
         for place in range(PyArray_SIZE(order)):
             which = (<int64_t*>PyArray_DATA(order))[place]
             dims[0] = min(<npy_intp>(<int32_t*>PyArray_DATA(lengths))[which], PyArray_DIMS(data)[0])
-            Y = PyArray_EMPTY(PyArray_NDIM(data) - 1, dims, PyArray_TYPE(data), 0)
+            Y = new_array(PyArray_NDIM(data) - 1, dims, PyArray_TYPE(data), False)
             if dims[0] * row < RELEASE_GIL_ABOVE:
                 copy_one_of_batch(
                     PyArray_BYTES(Y), PyArray_BYTES(data) + which * row, dims[0], row, step
@@ -539,7 +541,7 @@ class NumpyArrays:
         size = row_bytes(x)
         Y = with_rows_of(x, count, -1)
         count += 1
-        starts_ends = PyArray_EMPTY(1, &count, NPY_INT32, 0)
+        starts_ends = new_array(1, &count, NPY_INT32, False)
         for i in range(count - 1):
             (<int32_t*>PyArray_DATA(starts_ends))[i] = end
             copy_bytes(PyArray_BYTES(Y) + i * size, PyArray_BYTES(x) + end * size, size)
@@ -558,7 +560,7 @@ class NumpyArrays:
         count = PyArray_SIZE(n)
         size = row_bytes(x)
         Y = with_rows_of(x, count, -1)
-        lasts = PyArray_EMPTY(1, &count, NPY_INT64, 0)
+        lasts = new_array(1, &count, NPY_INT64, False)
         for i in range(count):
             last += (<int32_t*>PyArray_DATA(n))[i]
             (<int64_t*>PyArray_DATA(lasts))[i] = last
@@ -607,8 +609,8 @@ class NumpyArrays:
                 ndim += 1
             if typenum >= 0:
                 if zeros:
-                    return PyArray_ZEROS(ndim, dims, typenum, 0)
-                return PyArray_EMPTY(ndim, dims, typenum, 0)
+                    return new_array(ndim, dims, typenum, True)
+                return new_array(ndim, dims, typenum, False)
         if zeros:
             return numpy.zeros(shape, dtype=dtype)
         return numpy.empty(shape, dtype=dtype)
@@ -657,7 +659,7 @@ class NumpyArrays:
         row = PyArray_DIMS(x)[PyArray_NDIM(x) - 1]
         dims[PyArray_NDIM(x) - 1] = row * times
         row *= PyArray_ITEMSIZE(x)
-        Y = PyArray_EMPTY(PyArray_NDIM(x), dims, PyArray_TYPE(x), 0)
+        Y = new_array(PyArray_NDIM(x), dims, PyArray_TYPE(x), False)
         to = PyArray_BYTES(Y)
         for r in range(rows):
             for i in range(times):

@@ -17,7 +17,6 @@ from numpy cimport (
     NPY_UINT64,
     PyArray_DATA,
     PyArray_DIMS,
-    PyArray_EMPTY,
     PyArray_NDIM,
     PyArray_SIZE,
     PyArray_STRIDES,
@@ -26,6 +25,7 @@ from numpy cimport (
     npy_intp,
 )
 
+from .array_memory cimport new_array
 from .cblas cimport CBlas
 from .cpu_kernels cimport (
     ERF,
@@ -105,14 +105,14 @@ cdef inline ndarray writable_floats(object X):
 
 
 cdef inline ndarray empty1(npy_intp a, int typenum):
-    return PyArray_EMPTY(1, &a, typenum, 0)
+    return new_array(1, &a, typenum, False)
 
 
 cdef inline ndarray empty2(npy_intp a, npy_intp b, int typenum):
     cdef npy_intp dims[2]
     dims[0] = a
     dims[1] = b
-    return PyArray_EMPTY(2, dims, typenum, 0)
+    return new_array(2, dims, typenum, False)
 
 
 cdef inline ndarray empty3(npy_intp a, npy_intp b, npy_intp c, int typenum):
@@ -120,11 +120,11 @@ cdef inline ndarray empty3(npy_intp a, npy_intp b, npy_intp c, int typenum):
     dims[0] = a
     dims[1] = b
     dims[2] = c
-    return PyArray_EMPTY(3, dims, typenum, 0)
+    return new_array(3, dims, typenum, False)
 
 
 cdef inline ndarray empty_like(ndarray X):
-    return PyArray_EMPTY(PyArray_NDIM(X), PyArray_DIMS(X), PyArray_TYPE(X), 0)
+    return new_array(PyArray_NDIM(X), PyArray_DIMS(X), PyArray_TYPE(X), False)
 
 
 cdef inline bint same_shape(ndarray A, ndarray B) noexcept:
@@ -702,8 +702,8 @@ class NumpyOps(NumpyArrays, Ops):
             return Ops.layer_norm(self, X, G, b)
         cdef int64_t rows = PyArray_SIZE(x) // cols
         Y = empty_like(x)
-        mean = PyArray_EMPTY(nd - 1, PyArray_DIMS(x), PyArray_TYPE(x), 0)
-        rstd = PyArray_EMPTY(nd - 1, PyArray_DIMS(x), PyArray_TYPE(x), 0)
+        mean = new_array(nd - 1, PyArray_DIMS(x), PyArray_TYPE(x), False)
+        rstd = new_array(nd - 1, PyArray_DIMS(x), PyArray_TYPE(x), False)
         if PyArray_TYPE(x) == NPY_FLOAT:
             with nogil:
                 k.f32.layer_norm(f32(Y), f32(mean), f32(rstd), f32(x), f32(g), f32(bias), rows, cols)
@@ -1214,7 +1214,7 @@ class NumpyOps(NumpyArrays, Ops):
         generator = <MersenneTwister*>(
             <BitGenerator*>PyCapsule_GetPointer(source.capsule, "BitGenerator")
         ).state
-        mask = numpy.empty(shape, dtype="float32")
+        mask = self.alloc(shape, dtype="float32", zeros=False)
         n = PyArray_SIZE(mask)
         rate = drop
         with source.lock:

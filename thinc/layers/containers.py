@@ -6,7 +6,10 @@ functions return new objects and leave their arguments as they are.
 from functools import reduce
 from typing import Any, Sequence
 
+import numpy
+
 from ..backends import Ops
+from ..backends.array_memory import add
 from ..types import Padded, Ragged
 from .input_errors import describe
 
@@ -33,14 +36,14 @@ def add_batches(a: Any, b: Any) -> Any:
     if isinstance(a, Ragged):
         if not isinstance(b, Ragged) or a.data.shape != b.data.shape:
             raise _cannot_add(a, b)
-        return ragged_like(a, a.data + b.data)
+        return ragged_like(a, add(a.data, b.data))
     if isinstance(a, Padded):
         if not isinstance(b, Padded) or a.data.shape != b.data.shape:
             raise _cannot_add(a, b)
-        return padded_like(a, a.data + b.data)
+        return padded_like(a, add(a.data, b.data))
     if getattr(a, "shape", None) != getattr(b, "shape", None):
         raise _cannot_add(a, b)
-    return a + b
+    return add(a, b)
 
 
 def sum_batches(batches: Sequence[Any]) -> Any:
@@ -77,16 +80,25 @@ def join_columns(ops: Ops, batches: Sequence[Any]) -> Any:
     if isinstance(first, Padded):
         _check_kinds(batches, (Padded,))
         datas = [batch.data for batch in batches]
-        return padded_like(first, ops.xp.concatenate(datas, axis=-1))
+        return padded_like(first, _concatenate(ops, datas, -1))
     if any(getattr(batch, "ndim", 0) < 2 for batch in batches):
         raise ValueError(
             f"cannot join columns: expected arrays of at least two dimensions, "
             f"got {_describe_all(batches)}"
         )
     try:
-        return ops.xp.concatenate(batches, axis=1)
+        return _concatenate(ops, batches, 1)
     except ValueError as e:
         raise ValueError(f"cannot join columns of {_describe_all(batches)}: {e}") from e
+
+
+def _concatenate(ops: Ops, arrays: Sequence[Any], axis: int) -> Any:
+    first = arrays[0]
+    if type(first) is not numpy.ndarray or len({array.dtype for array in arrays}) != 1:
+        return ops.xp.concatenate(arrays, axis=axis)
+    shape = list(first.shape)
+    shape[axis] = sum(array.shape[axis] for array in arrays)
+    return numpy.concatenate(arrays, axis, ops.alloc(shape, dtype=first.dtype, zeros=False))
 
 
 def batch_width(batch: Any) -> int:

@@ -1,5 +1,6 @@
 from typing import Any, Callable, Tuple, TypeVar
 
+from ..backends.array_memory import multiply
 from ..model import Model
 from ..registration import registry
 from ..types import Padded, Ragged
@@ -54,7 +55,7 @@ def _dropped(ops, X: Any, rate: float) -> Tuple[Any, Callable]:
     if not is_array(X):
         raise TypeError(f"expected an array, a list, Ragged or Padded, got {describe(X)}")
     mask = ops.get_dropout_mask(X.shape, rate)
-    return X * mask, lambda dY: dY * mask
+    return multiply(X, mask), lambda dY: multiply(dY, mask)
 
 
 def _identity(dY: InT) -> InT:

@@ -1,5 +1,6 @@
 from typing import Any, Callable, Optional, Tuple
 
+from ..backends.array_memory import multiply
 from ..model import Model
 from ..registration import registry
 from ..types import Floats1d, Floats2d, Ragged
@@ -27,12 +28,12 @@ def forward(model: Model[Ragged, Ragged], Xr: Ragged, is_train: bool) -> Tuple[R
     weights, backprop_weights = attention_weights(model, Q, X, Xr.lengths)
 
     def backprop(dYr: Ragged) -> Ragged:
-        d_weights = (X * dYr.data).sum(axis=1, keepdims=True)
+        d_weights = multiply(X, dYr.data).sum(axis=1, keepdims=True)
         dX = backprop_weights(d_weights)
-        dX += dYr.data * weights
+        dX += multiply(dYr.data, weights)
         return ragged_like(dYr, dX)
 
-    return ragged_like(Xr, X * weights), backprop
+    return ragged_like(Xr, multiply(X, weights)), backprop
 
 
 def init(

@@ -1,5 +1,6 @@
 from typing import Callable, Optional, Tuple
 
+from ..backends.array_memory import multiply
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d, Ragged
@@ -52,11 +53,11 @@ def forward(model: Model[Ragged, Ragged], Xr: Ragged, is_train: bool) -> Tuple[R
     weights, backprop_weights = attention_weights(model, Q, K, Xr.lengths)
 
     def backprop(dYr: Ragged) -> Ragged:
-        d_weights = (X * dYr.data).sum(axis=1, keepdims=True)
-        dX = backprop_keys(backprop_weights(d_weights)) + dYr.data * weights
+        d_weights = multiply(X, dYr.data).sum(axis=1, keepdims=True)
+        dX = backprop_keys(backprop_weights(d_weights)) + multiply(dYr.data, weights)
         return ragged_like(dYr, dX)
 
-    return ragged_like(Xr, X * weights), backprop
+    return ragged_like(Xr, multiply(X, weights)), backprop
 
 
 def init(

@@ -154,6 +154,7 @@ def _predict_in_blocks(layers: Sequence[Model], X: Any) -> Any:
         if type(block) is not numpy.ndarray or block.shape[:1] != (last - first,):
             return None
         if joined is None:
-            joined = numpy.empty((nr_row, *block.shape[1:]), dtype=block.dtype)
+            shape: Any = (nr_row, *block.shape[1:])
+            joined = layers[0].ops.alloc(shape, dtype=block.dtype, zeros=False)
         joined[start:stop] = block[start - first : stop - first]
     return joined
