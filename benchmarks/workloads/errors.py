@@ -282,6 +282,32 @@ for sizes in ((64, 288, 96), (100, 100, 1000), (33, 47, 4099)):
 case("gemm X W.T 64x288x96, float64", "ulp of the sum of magnitudes",
      lambda: product(64, 288, 96, "float64", False, True))
 
+
+
+def maxout_of_windows(dtype):
+    """500 rows of 96, windows of three, 96 outputs of three pieces: the encoder's layer."""
+    from thinc.api import Maxout, chain, expand_window
+
+    rng = numpy.random.default_rng(0)
+    X = rng.normal(size=(500, 96)).astype(dtype)
+    W = rng.normal(size=(96, 3, 288)).astype(dtype)
+    model = chain(expand_window(1), Maxout(96, 288, nP=3)).initialize()
+    model.layers[1].set_param("W", W)
+    model.layers[1].set_param("b", numpy.zeros((96, 3), dtype))
+    edge = numpy.zeros((1, 96))
+    padded = numpy.concatenate([edge, X, edge])
+    windows = numpy.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=1)
+    flat = W.reshape((288, 288)).astype(REFERENCE[dtype])
+    sums = (windows.astype(REFERENCE[dtype]) @ flat.T).reshape((500, 96, 3))
+    magnitudes = (numpy.abs(windows) @ numpy.abs(flat.T)).reshape((500, 96, 3))
+    return model.predict(X), sums.max(axis=2), ulp(magnitudes.max(axis=2), dtype)
+
+
+case("Maxout of windows, float32", "ulp of the sum of magnitudes",
+     lambda: maxout_of_windows("float32"))
+case("Maxout of windows, float64", "ulp of the sum of magnitudes",
+     lambda: maxout_of_windows("float64"))
+
 # ---- LSTM and Adam ---------------------------------------------------------------------------
 
 
