@@ -75,6 +75,14 @@ def test_a_window_has_to_be_a_count(ops, nW):
             method(X[0], 1)
 
 
+@pytest.mark.parametrize("nW", [2**60, 2**62, 2**63, 2**100])
+def test_a_window_larger_than_memory(nW):
+    X = numpy.ones((4, 8), dtype="float32")  # 8 (2 nW + 1) may wrap to 8
+    for method in (OPS.sliding_windows, OPS.seq2col, OPS.backprop_seq2col):
+        with pytest.raises((MemoryError, ValueError, OverflowError)):
+            method(X, nW)
+
+
 # ---- their products ----------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.math cimport cos, pow, sin, sqrt
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint32_t, uint64_t
 from numpy cimport (
     NPY_DOUBLE,
     NPY_FLOAT,
@@ -350,8 +350,8 @@ cdef int multiply(ndarray out, ndarray x, ndarray y, bint trans1, bint trans2, d
 
 
 cdef inline int64_t window_size(object nW) except -2:
-    """nW, or -1 if it is not an int: then generic code has to say so."""
-    return <int64_t>nW if isinstance(nW, (int, numpy.integer)) else -1
+    """nW, or -1 if it is no int or larger than any sequence: generic code then says so."""
+    return <int64_t>nW if isinstance(nW, (int, numpy.integer)) and 0 <= nW <= INT32_MAX else -1
 
 
 cdef inline ndarray rows_of(object X, ndarray like):
