@@ -15,6 +15,11 @@ from numpy.testing import assert_array_equal
 from thinc.api import NumpyOps
 from thinc.backends import array_memory
 
+try:
+    from numpy._core.multiarray import get_handler_name
+except ImportError:  # NumPy 1
+    from numpy.core.multiarray import get_handler_name
+
 OPS = NumpyOps()
 MEBI = 1 << 20
 MOST_KEPT = 64 * MEBI
@@ -33,19 +38,13 @@ def floats(count, value=None):
     return X
 
 
-def handler(X):
-    # The name of NumPy's module differs between releases.
-    core = numpy._core if hasattr(numpy, "_core") else numpy.core
-    return core.multiarray.get_handler_name(X)
-
-
 def test_large_arrays_are_ordinary_arrays():
     X = floats(MEBI)
-    assert handler(X) == "thinc_block_cache"
+    assert get_handler_name(X) == "thinc_block_cache"
     assert X.flags.owndata and X.flags.c_contiguous and X.flags.writeable and X.base is None
     assert X.ctypes.data % 64 == 0
-    assert handler(numpy.empty(MEBI)) == "default_allocator"  # others' are left alone
-    assert handler(floats(100)) == "default_allocator"
+    assert get_handler_name(numpy.empty(MEBI)) == "default_allocator"  # others' are left alone
+    assert get_handler_name(floats(100)) == "default_allocator"
     X[:] = 3
     assert_array_equal(pickle.loads(pickle.dumps(X)), X)
 
@@ -151,7 +150,7 @@ def test_sizes_that_no_memory_has():
     for shape in ((2**62,), (2**40, 2**40), (2**31, 2**31)):
         with pytest.raises((MemoryError, ValueError)):
             OPS.alloc(shape)
-    assert handler(numpy.empty(MEBI)) == "default_allocator"
+    assert get_handler_name(numpy.empty(MEBI)) == "default_allocator"
 
 
 def test_memory_is_traced():
@@ -204,7 +203,7 @@ def test_sums_and_products(name, dtype, shapes):
         assert not numpy.shares_memory(found, X)
     if X.dtype.kind == "f" and X.itemsize > 2 and X.size > 20_000 and X.ndim == Y.ndim:
         expected = "thinc_block_cache" if X.size >= Y.size else "default_allocator"
-        assert handler(ours(X, Y)) == expected
+        assert get_handler_name(ours(X, Y)) == expected
 
 
 def test_sums_of_what_is_no_array():
