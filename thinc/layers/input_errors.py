@@ -11,12 +11,11 @@ import numpy
 
 def is_array(value: Any) -> bool:
     """Whether this is a numpy or cupy array (not a list, Ragged, tensor...)."""
-    # Asked of the class: the attribute of an array is a dict that would be made for it.
-    kind = type(value)
+    # First of all for speed: the attribute of an array is a dict that would be made for it.
     return (
-        kind is numpy.ndarray
-        or hasattr(kind, "__array_interface__")
-        or hasattr(kind, "__cuda_array_interface__")
+        type(value) is numpy.ndarray
+        or hasattr(value, "__array_interface__")
+        or hasattr(value, "__cuda_array_interface__")
     )
 
 
