@@ -73,6 +73,8 @@ def test_a_window_has_to_be_a_count(ops, nW):
             method(X, nW)
         with pytest.raises(ValueError, match="2-d"):
             method(X[0], 1)
+        with pytest.raises(TypeError, match="2-d array, got list"):
+            method([[1.0]], 1)
 
 
 @pytest.mark.parametrize("nW", [2**60, 2**62, 2**63, 2**100])

@@ -423,6 +423,8 @@ def _check_rows(who: str, gradient, expected: int) -> None:
 
 
 def _check_window(who: str, X, nW: int) -> None:
+    if not hasattr(X, "ndim"):
+        raise TypeError(f"{who} expects a 2-d array, got {type(X).__name__}.")
     if X.ndim != 2:
         raise ValueError(f"{who} expects a 2-d array, got shape {X.shape}.")
     if not hasattr(nW, "__index__"):
