@@ -98,46 +98,41 @@ cdef ndarray with_rows_of(ndarray X, npy_intp n0, npy_intp n1):
     return new_array(first + PyArray_NDIM(X) - 1, dims, PyArray_TYPE(X), False)
 
 
+cdef ndarray view_of(ndarray X, int nd, npy_intp* dims, npy_intp* strides, void* data, int flags):
+    """A view of X's memory, which it keeps alive."""
+    cdef cnp.dtype descr = X.dtype
+    cdef ndarray view
+    Py_INCREF(descr)  # the new array takes a reference, as does its base below
+    view = PyArray_NewFromDescr(ndarray, descr, nd, dims, strides, data, flags, None)
+    Py_INCREF(X)
+    PyArray_SetBaseObject(view, X)
+    return view
+
+
 cdef ndarray rows_between(ndarray X, npy_intp start, npy_intp count, int axis):
     """X[start : start + count] (axis 0), or X[start, :count] (axis 1): a view."""
     cdef npy_intp dims[MAX_DIMS]
     cdef int i
-    cdef cnp.dtype descr = X.dtype
-    cdef ndarray view
     for i in range(axis, PyArray_NDIM(X)):
         dims[i - axis] = PyArray_DIMS(X)[i]
     dims[0] = count
-    Py_INCREF(descr)  # the new array takes a reference, as does its base below
-    view = PyArray_NewFromDescr(
-        ndarray,
-        descr,
+    return view_of(
+        X,
         PyArray_NDIM(X) - axis,
         dims,
         PyArray_STRIDES(X) + axis,
         <char*>PyArray_DATA(X) + start * PyArray_STRIDES(X)[0],
         cnp.PyArray_FLAGS(X) & cnp.NPY_ARRAY_WRITEABLE,
-        None,
     )
-    Py_INCREF(X)
-    PyArray_SetBaseObject(view, X)
-    return view
 
 
 cdef ndarray overlapping_rows(ndarray X, npy_intp count, npy_intp joined):
     """Row i is the rows i ... i + joined - 1 of X (rows, width), one after another: a view,
     which cannot be written to, as its rows share memory."""
     cdef npy_intp dims[2]
-    cdef cnp.dtype descr = X.dtype
-    cdef ndarray view
     dims[0] = count
     dims[1] = joined * PyArray_DIMS(X)[1]
-    Py_INCREF(descr)  # the new array takes a reference, as does its base below
-    view = PyArray_NewFromDescr(
-        ndarray, descr, 2, dims, PyArray_STRIDES(X), PyArray_DATA(X), 0, None
-    )
-    Py_INCREF(X)
-    PyArray_SetBaseObject(view, X)
-    return view
+    return view_of(X, 2, dims, PyArray_STRIDES(X), PyArray_DATA(X), 0)
 
 
 cdef ndarray parts_of(tuple arrays, vector[Part]& parts, bint skip_empty):
