@@ -89,7 +89,7 @@ def init(
     model.set_param("b", init_b(model.ops, (nO,)))
 
 
-def affine(model: Model, X: InT) -> Tuple[OutT, Callable]:
+def affine(model: Model, X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     """X W^T + b and its backprop, which adds to the gradients of W and b.
 
     X: (B, nI) floats. Returns a new (B, nO) array. No rows of unknown width count
@@ -103,7 +103,7 @@ def affine(model: Model, X: InT) -> Tuple[OutT, Callable]:
     except (TypeError, ValueError, AttributeError, IndexError) as e:
         X = usable_rows(ops, X, W, e)
         Y = ops.affine(X, W, b)
-    on_data = is_data(X)
+    on_data = is_train and is_data(X)
 
     def backprop(dY: OutT) -> InT:
         accumulate_weight_grad(model, "W", dY, X)

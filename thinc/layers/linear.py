@@ -35,4 +35,4 @@ def Linear(
 
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
-    return affine(model, X)
+    return affine(model, X, is_train)

@@ -31,7 +31,7 @@ def MultiSoftmax(nOs: Sequence[int], nI: Optional[int] = None) -> Model[Floats2d
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     ops = model.ops
-    Y, backprop = affine(model, X)
+    Y, backprop = affine(model, X, is_train)
     start = 0
     for nO in model.attrs["nOs"]:
         stop = start + nO

@@ -75,7 +75,7 @@ def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callab
     attrs = model.attrs
     temperature = attrs["softmax_temperature"]
     _check_temperature(temperature)
-    Y, backprop_affine = affine(model, X)
+    Y, backprop_affine = affine(model, X, is_train)
     if not (is_train or attrs["softmax_normalize"]):
         return Y, _refuse_raw
     Y = cast(Floats2d, model.ops.softmax(Y, inplace=True, temperature=temperature))
