@@ -88,6 +88,7 @@ setup(
             extension(KERNELS, [CPU / "dispatch.cpp"]),
             extension("thinc.backends.array_memory"),
             extension("thinc.backends.numpy_arrays"),
+            extension("thinc.backends.prepacked"),
             extension("thinc.backends.numpy_ops"),
             extension("thinc.backends.cblas"),
             extension("thinc.backends.linalg"),

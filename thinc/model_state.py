@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 import numpy
 
 from . import serialize
+from .freezing import check_not_frozen
 from .model_errors import describe_node
 from .serialize import DeserializationError
 
@@ -140,6 +141,8 @@ def from_bytes(model: Any, data: serialize.Buffer) -> None:
 
 
 def from_dict(model: Any, msg: Any) -> None:
+    for node in model.walk():
+        check_not_frozen(node, "load")
     updates = _check(model, msg)
     for update in updates:
         _load_attrs(model, update)

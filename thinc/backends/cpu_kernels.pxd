@@ -70,22 +70,29 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
                                int64_t width) noexcept
         void backprop_softmax_sequences(T* dX, const T* dY, const T* Y, const int32_t* lengths,
                                         int64_t nr_seq, int64_t width) noexcept
-        void gather_add(T* Y, const T* table, const uint32_t* indices, int64_t B, int64_t K,
-                        int64_t width) noexcept
+        void gather_add(T* Y, int64_t ldy, const T* table, const uint32_t* indices, int64_t B,
+                        int64_t K, int64_t width) noexcept
         void backprop_gather_add(T* table, const T* dY, const uint32_t* indices, int64_t B,
                                  int64_t K, int64_t width) noexcept
         void sparse_linear(T* Y, const T* W, const T* b, const uint32_t* cells, const T* values,
                            const int32_t* lengths, int64_t rows, int64_t O, int64_t K,
                            int64_t stride) noexcept
+        void sparse_linear_by_feature(T* Y, const T* W, const T* b, const uint32_t* cells,
+                                      const T* values, const int32_t* lengths, int64_t rows,
+                                      int64_t O, int64_t K) noexcept
         void backprop_sparse_linear(T* dW, const T* dY, const uint32_t* cells, const T* values,
                                     const int32_t* lengths, int64_t rows, int64_t O, int64_t K,
                                     int64_t stride) noexcept
         void gemm(T* C, int64_t ldc, const T* A, int64_t rsa, int64_t csa, const T* B, int64_t rsb,
                   int64_t csb, int64_t M, int64_t N, int64_t K, T alpha, T beta) noexcept
         void affine(Activation f, const T* params, T* Y, T* P, const T* X, int64_t ldx, const T* W,
-                    const T* b, int64_t M, int64_t N, int64_t K) noexcept
+                    const T* b, const T* prepacked, int64_t M, int64_t N, int64_t K) noexcept
         void affine_maxout(T* best, int32_t* which, const T* X, int64_t ldx, const T* W,
-                           const T* b, int64_t M, int64_t O, int64_t pieces, int64_t K) noexcept
+                           const T* b, const T* prepacked, const T* prepacked_windows, int64_t M, int64_t O,
+                           int64_t pieces, int64_t K) noexcept
+        int64_t prepacked_size(int64_t O, int64_t pieces, int64_t K, cbool windows) noexcept
+        cbool prepack(T* prepacked, const T* W, int64_t O, int64_t pieces, int64_t K,
+                           cbool windows) noexcept
         void backprop_affine_maxout(T* dX, T* dW, T* db, const T* dY, const int32_t* which,
                                     const T* X, int64_t ldx, const T* W, int64_t M, int64_t O,
                                     int64_t pieces, int64_t K) noexcept

@@ -39,6 +39,24 @@ from .cpu_kernels cimport (
     KernelTable,
     kernels,
 )
+from .typed_arrays cimport (
+    empty1,
+    empty2,
+    empty3,
+    empty_like,
+    f32,
+    f64,
+    floats,
+    floats_like,
+    i32,
+    is_float,
+    may_overlap,
+    rows_of,
+    same_shape,
+    takes_strides,
+    u32,
+    writable_floats,
+)
 
 cdef extern from "thinc/hash.hpp" namespace "thinc" nogil:
     uint32_t murmur3_x86_32(const unsigned char* bytes, uint64_t nr_bytes, uint32_t seed) noexcept
@@ -52,6 +70,7 @@ from .formulas import FORMULAS
 from .numpy_arrays import NumpyArrays
 from .ops import Ops
 from .ops_training import TINY
+from .prepacked import HashTables, PrepackedAffine, PrepackedMaxout
 
 cnp.import_array()
 
@@ -63,118 +82,6 @@ cdef double SMALLEST_NORM = TINY
 
 # Name of an activation -> its place in Kernels.values and Kernels.slopes.
 ACTIVATIONS = {name: position for position, name in enumerate(FORMULAS)}
-
-
-# ---- arrays -----------------------------------------------------------------
-
-
-cdef inline bint is_float(ndarray X) noexcept:
-    cdef int t = PyArray_TYPE(X)
-    return t == NPY_FLOAT or t == NPY_DOUBLE
-
-
-cdef inline ndarray floats(object X):
-    """X if it is a C-contiguous float32 or float64 array, else a contiguous copy of such
-    an array, else None."""
-    if not cnp.PyArray_Check(X) or not is_float(X):
-        return None
-    if cnp.PyArray_ISCARRAY_RO(X):
-        return X
-    return cnp.PyArray_FROM_OTF(
-        X, PyArray_TYPE(X), cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_ENSUREARRAY
-    )
-
-
-cdef inline ndarray floats_like(object X, ndarray other, int ndim):
-    """floats(X) if it has other's dtype and `ndim` dimensions, else None."""
-    cdef ndarray result = floats(X)
-    if (
-        result is None
-        or PyArray_TYPE(result) != PyArray_TYPE(other)
-        or PyArray_NDIM(result) != ndim
-    ):
-        return None
-    return result
-
-
-cdef inline ndarray writable_floats(object X):
-    """X if a kernel can write into it as it is, else None."""
-    if cnp.PyArray_Check(X) and is_float(X) and cnp.PyArray_ISCARRAY(X):
-        return X
-    return None
-
-
-cdef inline ndarray empty1(npy_intp a, int typenum):
-    return new_array(1, &a, typenum, False)
-
-
-cdef inline ndarray empty2(npy_intp a, npy_intp b, int typenum):
-    cdef npy_intp dims[2]
-    dims[0] = a
-    dims[1] = b
-    return new_array(2, dims, typenum, False)
-
-
-cdef inline ndarray empty3(npy_intp a, npy_intp b, npy_intp c, int typenum):
-    cdef npy_intp dims[3]
-    dims[0] = a
-    dims[1] = b
-    dims[2] = c
-    return new_array(3, dims, typenum, False)
-
-
-cdef inline ndarray empty_like(ndarray X):
-    return new_array(PyArray_NDIM(X), PyArray_DIMS(X), PyArray_TYPE(X), False)
-
-
-cdef inline bint same_shape(ndarray A, ndarray B) noexcept:
-    cdef int i
-    if PyArray_NDIM(A) != PyArray_NDIM(B):
-        return False
-    for i in range(PyArray_NDIM(A)):
-        if PyArray_DIMS(A)[i] != PyArray_DIMS(B)[i]:
-            return False
-    return True
-
-
-cdef inline bint may_overlap(ndarray A, ndarray B) noexcept:
-    """Whether the memory from A's first to its last element meets that of B."""
-    cdef size_t a_start, a_end, b_start, b_end
-    memory_extent(A, &a_start, &a_end)
-    memory_extent(B, &b_start, &b_end)
-    return a_start < b_end and b_start < a_end
-
-
-cdef inline void memory_extent(ndarray X, size_t* start, size_t* end) noexcept:
-    cdef int i
-    cdef npy_intp reach
-    start[0] = <size_t>PyArray_DATA(X)
-    end[0] = start[0]
-    if PyArray_SIZE(X) == 0:
-        return
-    for i in range(PyArray_NDIM(X)):
-        reach = (PyArray_DIMS(X)[i] - 1) * PyArray_STRIDES(X)[i]
-        if reach < 0:
-            start[0] += reach
-        else:
-            end[0] += reach
-    end[0] += cnp.PyArray_ITEMSIZE(X)
-
-
-cdef inline float* f32(ndarray X) noexcept nogil:
-    return <float*>PyArray_DATA(X)
-
-
-cdef inline double* f64(ndarray X) noexcept nogil:
-    return <double*>PyArray_DATA(X)
-
-
-cdef inline int32_t* i32(ndarray X) noexcept nogil:
-    return <int32_t*>PyArray_DATA(X)
-
-
-cdef inline uint32_t* u32(ndarray X) noexcept nogil:
-    return <uint32_t*>PyArray_DATA(X)
 
 
 # ---- activations ------------------------------------------------------------
@@ -264,6 +171,11 @@ cdef ndarray apply_function(Function which, object X, bint inplace):
     return y
 
 
+cdef bint are_plain(object W, object b, int ndim):
+    """Whether W and b are contiguous floats of one dtype, W of so many dimensions."""
+    return floats(W) is W and floats(b) is b and W.ndim == ndim and W.dtype == b.dtype
+
+
 cdef object unknown_activation(name):
     return KeyError(f"No activation named {name!r}. Known: {', '.join(sorted(ACTIVATIONS))}")
 
@@ -281,11 +193,6 @@ cdef inline int fill_params(tuple params, float* p32, double* p64) except -1:
 
 
 # ---- matrix products --------------------------------------------------------
-
-
-cdef inline bint takes_strides(ndarray X) noexcept:
-    """Whether a kernel may read X element by element through its strides."""
-    return cnp.PyArray_ISALIGNED(X) and cnp.PyArray_ISNOTSWAPPED(X)
 
 
 cdef int check_product(str what, ndarray x, ndarray y, bint trans1, bint trans2) except -1:
@@ -352,21 +259,6 @@ cdef int multiply(ndarray out, ndarray x, ndarray y, bint trans1, bint trans2, d
 cdef inline int64_t window_size(object nW) except -2:
     """nW, or -1 if it is no int or larger than any sequence: generic code then says so."""
     return <int64_t>nW if isinstance(nW, (int, numpy.integer)) and 0 <= nW <= INT32_MAX else -1
-
-
-cdef inline ndarray rows_of(object X, ndarray like):
-    """X as a matrix of like's dtype whose rows are contiguous, or None."""
-    cdef ndarray x
-    if not cnp.PyArray_Check(X):
-        return None
-    x = X
-    if PyArray_NDIM(x) != 2 or PyArray_TYPE(x) != PyArray_TYPE(like):
-        return None
-    if takes_strides(x) and PyArray_STRIDES(x)[1] == cnp.PyArray_ITEMSIZE(x) and (
-        PyArray_STRIDES(x)[0] >= 0
-    ):
-        return x
-    return floats(x)
 
 
 cdef str affine_mismatch(object X, object W, object b):
@@ -515,6 +407,35 @@ class NumpyOps(NumpyArrays, Ops):
 
     def affine_maximum(self, X, W, b):
         return affine_maxout(self, X, W, b, False)[0]
+
+    def frozen_affine(self, W, b, activation=None, params=()):
+        otherwise = Ops.frozen_affine(self, W, b, activation, params)
+        which = IDENTITY if activation is None else ACTIVATIONS.get(activation)
+        if which is None:
+            raise unknown_activation(activation)
+        if activation is not None:
+            params = params or FORMULAS[activation].defaults
+        if not are_plain(W, b, 2) or b.shape != W.shape[:1]:
+            return otherwise
+        return PrepackedAffine(which, W, b, params, otherwise)
+
+    def frozen_maximum(self, W, b):
+        otherwise = Ops.frozen_maximum(self, W, b)
+        if not are_plain(W, b, 3) or b.shape != W.shape[:2] or W.shape[1] == 0:
+            return otherwise
+        return PrepackedMaxout(W, b, otherwise)
+
+    def frozen_hash_embed(self, tables, columns, seeds):
+        otherwise = Ops.frozen_hash_embed(self, tables, columns, seeds)
+        if not tables or not all(
+            are_plain(E, tables[0], 2) and 0 < E.shape[0] < (1 << 32) for E in tables
+        ):
+            return otherwise
+        if not all(column >= 0 for column in columns) or not all(
+            0 <= seed < (1 << 32) for seed in seeds
+        ):
+            return otherwise
+        return HashTables(tables, columns, seeds, otherwise)
 
     def backprop_affine_maxout(self, dY, which, X, W, dW, db, *, input_gradient=True):
         cdef ndarray x, w, dy, chosen
@@ -945,10 +866,10 @@ class NumpyOps(NumpyArrays, Ops):
         Y = empty2(B, O, PyArray_TYPE(t))
         if PyArray_TYPE(t) == NPY_FLOAT:
             with nogil:
-                k.f32.gather_add(f32(Y), f32(t), u32(rows), B, K, O)
+                k.f32.gather_add(f32(Y), O, f32(t), u32(rows), B, K, O)
         else:
             with nogil:
-                k.f64.gather_add(f64(Y), f64(t), u32(rows), B, K, O)
+                k.f64.gather_add(f64(Y), O, f64(t), u32(rows), B, K, O)
         return Y
 
     def backprop_gather_add(self, table, dY, indices):
@@ -1038,6 +959,37 @@ class NumpyOps(NumpyArrays, Ops):
         else:
             with nogil:
                 k.f64.sparse_linear(f64(Y), f64(w), f64(bias), u32(rows), f64(v), i32(n), B, O, K, step)
+        return Y
+
+    def sparse_linear_by_feature(self, W, b, cells, values, lengths):
+        cdef ndarray w = floats(W)
+        cdef ndarray bias, v, rows, n, Y
+        cdef const KernelTable* k = kernels()
+        if w is None or PyArray_NDIM(w) != 2 or not cnp.PyArray_Check(cells) or cells.ndim != 2:
+            return Ops.sparse_linear_by_feature(self, W, b, cells, values, lengths)
+        bias = floats_like(b, w, 1)
+        v = floats_like(values, w, 1)
+        if (
+            bias is None
+            or v is None
+            or PyArray_SIZE(v) != PyArray_DIMS(cells)[0]
+            or PyArray_SIZE(bias) != PyArray_DIMS(w)[1]
+        ):
+            return Ops.sparse_linear_by_feature(self, W, b, cells, values, lengths)
+        rows = checked_rows("sparse_linear_by_feature cells", cells, PyArray_DIMS(w)[0])
+        if rows is None:
+            return Ops.sparse_linear_by_feature(self, W, b, cells, values, lengths)
+        n = checked_lengths("sparse_linear_by_feature", lengths, PyArray_SIZE(v), 0)
+        cdef int64_t B = PyArray_SIZE(n)
+        cdef int64_t O = PyArray_SIZE(bias)
+        cdef int64_t K = PyArray_DIMS(rows)[1]
+        Y = empty2(B, O, PyArray_TYPE(w))
+        if PyArray_TYPE(w) == NPY_FLOAT:
+            with nogil:
+                k.f32.sparse_linear_by_feature(f32(Y), f32(w), f32(bias), u32(rows), f32(v), i32(n), B, O, K)
+        else:
+            with nogil:
+                k.f64.sparse_linear_by_feature(f64(Y), f64(w), f64(bias), u32(rows), f64(v), i32(n), B, O, K)
         return Y
 
     def backprop_sparse_linear(self, dW, dY, cells, values, lengths, stride):
@@ -1131,11 +1083,11 @@ class NumpyOps(NumpyArrays, Ops):
         if PyArray_TYPE(table) == NPY_FLOAT:
             with nogil:
                 k.hash_rows(u32(rows), <uint64_t*>PyArray_DATA(keys), n, s, nr_row)
-                k.f32.gather_add(f32(Y), f32(table), u32(rows), n, 4, O)
+                k.f32.gather_add(f32(Y), O, f32(table), u32(rows), n, 4, O)
         else:
             with nogil:
                 k.hash_rows(u32(rows), <uint64_t*>PyArray_DATA(keys), n, s, nr_row)
-                k.f64.gather_add(f64(Y), f64(table), u32(rows), n, 4, O)
+                k.f64.gather_add(f64(Y), O, f64(table), u32(rows), n, 4, O)
         return Y, rows
 
     # ---- LSTM: one layer, one direction (thinc.backends.lstm stacks them) -----
@@ -1483,15 +1435,15 @@ cdef tuple affine(object self, int f, object X, object W, object b, tuple params
         if keep:
             pre32 = f32(P)
         if M * N * K < RELEASE_GIL_ABOVE:
-            k.f32.affine(<Activation>f, p32, f32(Y), pre32, f32(x), ldx, f32(w), f32(bias), M, N, K)
+            k.f32.affine(<Activation>f, p32, f32(Y), pre32, f32(x), ldx, f32(w), f32(bias), NULL, M, N, K)
         else:
             with nogil:
-                k.f32.affine(<Activation>f, p32, f32(Y), pre32, f32(x), ldx, f32(w), f32(bias), M, N, K)
+                k.f32.affine(<Activation>f, p32, f32(Y), pre32, f32(x), ldx, f32(w), f32(bias), NULL, M, N, K)
     else:
         if keep:
             pre64 = f64(P)
         with nogil:
-            k.f64.affine(<Activation>f, p64, f64(Y), pre64, f64(x), ldx, f64(w), f64(bias), M, N, K)
+            k.f64.affine(<Activation>f, p64, f64(Y), pre64, f64(x), ldx, f64(w), f64(bias), NULL, M, N, K)
     return Y, P
 
 
@@ -1527,10 +1479,10 @@ cdef tuple affine_maxout(object self, object X, object W, object b, bint keep):
     ldx = PyArray_STRIDES(x)[0] // cnp.PyArray_ITEMSIZE(x)
     if PyArray_TYPE(x) == NPY_FLOAT:
         with nogil:
-            k.f32.affine_maxout(f32(best), chosen, f32(x), ldx, f32(w), f32(bias), B, O, P, K)
+            k.f32.affine_maxout(f32(best), chosen, f32(x), ldx, f32(w), f32(bias), NULL, NULL, B, O, P, K)
     else:
         with nogil:
-            k.f64.affine_maxout(f64(best), chosen, f64(x), ldx, f64(w), f64(bias), B, O, P, K)
+            k.f64.affine_maxout(f64(best), chosen, f64(x), ldx, f64(w), f64(bias), NULL, NULL, B, O, P, K)
     return best, which
 
 

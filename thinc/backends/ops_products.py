@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Callable, Optional, Sequence, Tuple
 
 from ..types import Floats1d, Floats2d, Floats3d, Ints2d
 from .formulas import FORMULAS
@@ -123,6 +123,24 @@ class ProductMethods:
     def affine_maximum(self, X: Floats2d, W: Floats3d, b: Floats2d) -> Floats2d:
         """The best of affine_maxout, for predictions: keeps nothing for a backward pass."""
         return self.affine_maxout(X, W, b)[0]
+
+    def frozen_affine(
+        self,
+        W: Floats2d,
+        b: Floats1d,
+        activation: Optional[str] = None,
+        params: Sequence[float] = (),
+    ) -> Callable[[Floats2d], Floats2d]:
+        """affine, or affine_value with an activation, for weights that will not change any
+        more: a function of X alone, which may keep W in a layout of its own."""
+        if activation is None:
+            return lambda X: self.affine(X, W, b)
+        return lambda X: self.affine_value(activation, X, W, b, params)
+
+    def frozen_maximum(self, W: Floats3d, b: Floats2d) -> Callable[[Floats2d], Floats2d]:
+        """affine_maximum for weights that will not change any more: a function of X alone,
+        which may keep W in a layout of its own."""
+        return lambda X: self.affine_maximum(X, W, b)
 
     def backprop_affine_maxout(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence, Tuple
+from typing import Any, Callable, List, Sequence, Tuple, cast
 
 from ..types import Floats1d, Floats2d, Ints1d, Ints2d
 from .murmur import murmur3_of_bytes, murmur3_of_keys
@@ -17,6 +17,7 @@ class TableMethods:
     xp: Any
     alloc: Any
     asarray: Any
+    as_contig: Any
     reduce_sum: Any
     backprop_reduce_sum: Any
     _check_in_range: Any
@@ -68,6 +69,21 @@ class TableMethods:
         rows = self.hash(as_uint64(self.xp, ids), seed) % self.xp.uint32(max(E.shape[0], 1))
         return E[rows].sum(axis=1, dtype=E.dtype), rows
 
+    def frozen_hash_embed(
+        self, tables: Sequence[Floats2d], columns: Sequence[int], seeds: Sequence[int]
+    ) -> Callable[[Ints2d], Floats2d]:
+        """hash_embed of several columns of ids, side by side, for tables that will not change
+        any more: a function from ids (n, columns) to Y (n, sum of widths)."""
+
+        def embed(ids: Ints2d) -> Floats2d:
+            embedded: List[Any] = [
+                self.hash_embed(E, cast(Any, ids)[:, column], seed)[0]
+                for E, column, seed in zip(tables, columns, seeds, strict=True)
+            ]
+            return cast(Floats2d, self.xp.concatenate(embedded, axis=1))
+
+        return embed
+
     # ---- linear models of hashed features ------------------------------------
 
     def sparse_cells(self, keys: Ints1d, length: int, *, masked: bool = False) -> Ints2d:
@@ -104,6 +120,19 @@ class TableMethods:
         where = self._sparse_index("sparse_linear", W, b.shape[0], cells, values, stride)
         products = W[where].sum(axis=1, dtype=W.dtype) * values[:, None]
         return self.reduce_sum(products, lengths) + b
+
+    def sparse_linear_by_feature(
+        self, W: Floats2d, b: Floats1d, cells: Ints2d, values: Floats1d, lengths: Ints1d
+    ) -> Floats2d:
+        """sparse_linear with the weights of all classes side by side: W is (cells, nO), and
+        the weight of a feature for class c the sum of W[cells, c]."""
+        if W.ndim != 2 or b.shape != W.shape[1:]:
+            raise ValueError(
+                "sparse_linear_by_feature: expected W (cells, outputs) and b (outputs,), "
+                f"got {W.shape} and {b.shape}"
+            )
+        by_class = self.as_contig(cast(Any, W).T).reshape(-1)
+        return self.sparse_linear(by_class, b, cells, values, lengths, W.shape[0])
 
     def backprop_sparse_linear(
         self,

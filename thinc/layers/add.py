@@ -1,5 +1,6 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import XY_XY_OutT
@@ -32,6 +33,16 @@ def add(
     return Model("add", forward, init=init, dims=dims, layers=children)
 
 
+def _frozen(model: Model) -> Prediction:
+    layers = model.layers
+
+    def predict(X: Any) -> Any:
+        return sum_batches([layer.predict(X) for layer in layers]) if layers else X
+
+    return predict
+
+
+@when_frozen(_frozen)
 @reaches(widest_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     if not model.layers:

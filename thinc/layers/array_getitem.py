@@ -1,5 +1,6 @@
 from typing import Any, Callable, Optional, Sequence, Tuple, TypeVar, Union
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model, deserialize_attr
 from ..types import ArrayXd, FloatsXd, IntsXd
 from .input_errors import check_array
@@ -58,6 +59,17 @@ def _reach_of_index(model: Model) -> Optional[int]:
     return 0 if index[0] in (slice(None), slice(0, None)) else None
 
 
+def _frozen(model: Model) -> Prediction:
+    attrs = model.attrs
+
+    def predict(X: Any) -> Any:
+        check_array(X, "an array")
+        return X[attrs["index"]]
+
+    return predict
+
+
+@when_frozen(_frozen)
 @reaches(_reach_of_index)
 def forward(model: Model[ArrayT, ArrayT], X: ArrayT, is_train: bool) -> Tuple[ArrayT, Callable]:
     check_array(X, "an array")

@@ -1,5 +1,6 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import XY_YZ_OutT
@@ -39,6 +40,20 @@ def chain(
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    layers = model.layers
+
+    def predict(X: Any) -> Any:
+        if may_have_many_rows(X):
+            return predict_layers(layers, X)
+        for layer in layers:
+            X = layer.predict(X)
+        return X
+
+    return predict
+
+
+@when_frozen(_frozen)
 @reaches(summed_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     if not is_train and may_have_many_rows(X):

@@ -1,10 +1,13 @@
-from typing import Any, Callable, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..model_errors import LAYER_ERRORS
 from ..registration import registry
 from ..types import XY_XY_OutT
 from ..util import get_width
 from .containers import batch_width, join_columns, sum_gradients, take_columns
+from .hashembed import frozen_hash_columns
 from .noop import noop
 from .row_blocks import reaches, widest_reach
 
@@ -42,6 +45,30 @@ def concatenate(*layers: Model[Any, Any]) -> Model[Any, XY_XY_OutT]:
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    layers = model.layers
+    embed = frozen_hash_columns(layers)
+    as_frozen = _settings_below(layers)
+
+    def predict(X: Any) -> Any:
+        if embed is not None and _settings_below(layers) == as_frozen:
+            try:
+                return embed(X)
+            except LAYER_ERRORS:  # one by one, they say which of them it is
+                pass
+        return join_columns(model.ops, [layer.predict(X) for layer in layers])
+
+    return predict
+
+
+def _settings_below(layers: Sequence[Model]) -> List[Any]:
+    """What the layers' children are, and what could change of them."""
+    return [
+        (child, child.is_frozen, dict(child.attrs)) for layer in layers for child in layer.layers
+    ]
+
+
+@when_frozen(_frozen)
 @reaches(widest_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     ops = model.ops

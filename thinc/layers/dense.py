@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple, cast
 
 from ..data_inputs import is_data, no_gradient
+from ..freezing import Prediction
 from ..initializers import zero_init
 from ..model import Model
 from ..types import Floats2d
@@ -143,11 +144,33 @@ def activate(
     return Y, backprop
 
 
+def frozen_dense(
+    model: Model, activation: Optional[str] = None, params: Tuple = ()
+) -> Prediction:
+    """The prediction of a frozen layer: activation(X W^T + b)."""
+    ops, W, b = model.ops, model.get_param("W"), model.get_param("b")
+    return checked_rows(ops, W, ops.frozen_affine(W, b, activation, params))
+
+
+def checked_rows(ops: Any, W: Any, compute: Prediction) -> Prediction:
+    """compute, with the words of the layer for an X that does not fit the weights."""
+
+    def predict(X: Any) -> Any:
+        try:
+            return compute(X)
+        except (TypeError, ValueError, AttributeError, IndexError) as e:
+            return compute(usable_rows(ops, X, W, e))
+
+    return predict
+
+
 def accumulate_weight_grad(model: Model, name: str, dY: Floats2d, X: Floats2d) -> None:
     """gradient += dY^T X, summed within the product where a buffer is there.
 
     dY: (B, O), X: (B, I); the parameter has O * I elements in that order.
     """
+    if model.is_frozen:
+        return
     ops = model.ops
     if model._params.proxy is None:
         grad = model.maybe_get_grad(name)
@@ -165,6 +188,8 @@ def accumulate_weight_grad(model: Model, name: str, dY: Floats2d, X: Floats2d) -
 
 def accumulate_bias_grad(model: Model, name: str, dY: Floats2d) -> None:
     """gradient += the sum of dY's rows. dY: (B, O); the parameter has O elements."""
+    if model.is_frozen:
+        return
     ops = model.ops
     if model._params.proxy is None:
         grad = model.maybe_get_grad(name)
@@ -181,17 +206,18 @@ def accumulate_bias_grad(model: Model, name: str, dY: Floats2d) -> None:
 def accumulate_grads(model: Model, names: Tuple[str, ...], add: Callable) -> Any:
     """add(*gradients) adds to the gradients of parameters in place. Returns what it returns."""
     ops = model.ops
+    in_place = model._params.proxy is None and not model.is_frozen
     grads = []
     for name in names:
-        grad = model.maybe_get_grad(name) if model._params.proxy is None else None
+        grad = model.maybe_get_grad(name) if in_place else None
         if grad is None:
             param = model.get_param(name)
             grad = ops.alloc(param.shape, dtype=param.dtype)
-            if model._params.proxy is None:
+            if in_place:
                 model.set_grad(name, grad)
         grads.append(grad)
     result = add(*grads)
-    if model._params.proxy is not None:
+    if not in_place:
         for name, grad in zip(names, grads, strict=True):
             model.inc_grad(name, grad)
     return result

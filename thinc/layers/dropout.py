@@ -1,6 +1,7 @@
 from typing import Any, Callable, Tuple, TypeVar
 
 from ..backends.array_memory import multiply
+from ..freezing import when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import Padded, Ragged
@@ -27,6 +28,7 @@ def Dropout(rate: float = 0.0) -> Model[InT, InT]:
     return Model("dropout", forward, attrs={"dropout_rate": rate, "is_enabled": True})
 
 
+@when_frozen(lambda model: lambda X: X)
 @rowwise
 @keeps_width
 def forward(model: Model, X: InT, is_train: bool) -> Tuple[InT, Callable]:

@@ -1,5 +1,8 @@
-from typing import Any, Callable, Tuple, TypeVar, Union
+from typing import Any, Callable, Tuple, TypeVar, Union, cast
 
+import numpy
+
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d, Ragged
@@ -24,6 +27,18 @@ def expand_window(window_size: int = 1) -> Model[InT, InT]:
     return Model("expand_window", forward, attrs={"window_size": window_size})
 
 
+def _frozen(model: Model) -> Prediction:
+    attrs = model.attrs
+
+    def predict(X: Any) -> Any:
+        if type(X) is numpy.ndarray:
+            return model.ops.sliding_windows(cast(Floats2d, X), attrs["window_size"])
+        return forward(model, X, False)[0]
+
+    return predict
+
+
+@when_frozen(_frozen)
 @reaches(lambda model: model.attrs["window_size"])
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable[[InT], InT]]:
     window_size = model.attrs["window_size"]

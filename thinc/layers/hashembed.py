@@ -1,10 +1,12 @@
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Tuple, Union, cast
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union, cast
 
+from ..freezing import Prediction, when_frozen
 from ..initializers import uniform_init
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d, Ints1d, Ints2d
+from .array_getitem import forward as take_items
 from .embed import accumulate_row_grad, column_mask, embed_column
 from .input_errors import check_array, describe
 from .row_blocks import rowwise
@@ -51,6 +53,12 @@ def HashEmbed(
     return model if column is None else embed_column(model, column)
 
 
+def _frozen(model: Model) -> Prediction:
+    ops, attrs, E = model.ops, model.attrs, model.get_param("E")
+    return lambda ids: ops.hash_embed(E, _usable(ids), attrs["seed"])[0]
+
+
+@when_frozen(_frozen)
 @rowwise
 def forward(
     model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool
@@ -91,4 +99,28 @@ def _usable(ids: Any) -> Any:
         return ids.reshape(-1)
     raise ValueError(
         f"expected ids of shape (batch,), got {describe(ids)}: choose one with `column`"
+    )
+
+
+def frozen_hash_columns(layers: Sequence[Model]) -> Optional[Prediction]:
+    """One function for hash embeddings of one column each, all frozen, side by side; None if
+    the layers are something else."""
+    parts = [list(layer.layers) for layer in layers]
+    if not parts or any(
+        [node._func for node in nodes] != [take_items, forward] or not nodes[1].is_frozen
+        for nodes in parts
+    ):
+        return None
+    indices = [items.attrs["index"] for items, _ in parts]
+    if any(
+        not isinstance(index, tuple)
+        or index[:-1] != (slice(0, None),)
+        or not isinstance(index[-1], int)
+        for index in indices
+    ):
+        return None
+    return layers[0].ops.frozen_hash_embed(
+        [embed.get_param("E") for _, embed in parts],
+        [index[-1] for index in indices],
+        [embed.attrs["seed"] for _, embed in parts],
     )

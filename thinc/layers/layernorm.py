@@ -1,5 +1,6 @@
-from typing import Callable, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import FloatsXd
@@ -27,6 +28,20 @@ def LayerNorm(nI: Optional[int] = None) -> Model[FloatsXd, FloatsXd]:
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    ops, G, b = model.ops, model.get_param("G"), model.get_param("b")
+    width = G.shape[0]
+
+    def predict(X: Any) -> Any:
+        shape = getattr(X, "shape", None)
+        if not shape or shape[-1] != width:
+            X = _usable(ops, X, G)
+        return ops.layer_norm(X, G, b)[0]
+
+    return predict
+
+
+@when_frozen(_frozen)
 @rowwise
 def forward(model: Model, X: FloatsXd, is_train: bool) -> Tuple[FloatsXd, Callable]:
     ops = model.ops

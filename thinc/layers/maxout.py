@@ -2,12 +2,13 @@ from functools import partial
 from typing import Callable, Optional, Tuple
 
 from ..data_inputs import is_data, no_gradient
+from ..freezing import Prediction, when_frozen
 from ..initializers import glorot_uniform_init, zero_init
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
 from ..util import get_width
-from .dense import accumulate_grads, with_options
+from .dense import accumulate_grads, checked_rows, with_options
 from .input_errors import usable_rows
 from .row_blocks import rowwise
 
@@ -47,6 +48,12 @@ def Maxout(
     return with_options(model, nO, dropout=dropout, normalize=normalize)
 
 
+def _frozen(model: Model) -> Prediction:
+    ops, W = model.ops, model.get_param("W")
+    return checked_rows(ops, W, ops.frozen_maximum(W, model.get_param("b")))
+
+
+@when_frozen(_frozen)
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     ops = model.ops

@@ -1,10 +1,11 @@
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, Optional, Sequence, Tuple
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
 from ..util import get_width
-from .dense import affine
+from .dense import affine, frozen_dense
 from .row_blocks import rowwise
 
 
@@ -28,16 +29,26 @@ def MultiSoftmax(nOs: Sequence[int], nI: Optional[int] = None) -> Model[Floats2d
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    logits = frozen_dense(model)
+    return lambda X: _softmax_blocks(model, logits(X))
+
+
+@when_frozen(_frozen)
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
-    ops = model.ops
     Y, backprop = affine(model, X, is_train)
+    return _softmax_blocks(model, Y), backprop
+
+
+def _softmax_blocks(model: Model, Y: Any) -> Any:
+    """The softmax of each block of columns, in place."""
     start = 0
     for nO in model.attrs["nOs"]:
         stop = start + nO
-        Y[:, start:stop] = ops.softmax(Y[:, start:stop])
+        Y[:, start:stop] = model.ops.softmax(Y[:, start:stop])
         start = stop
-    return Y, backprop
+    return Y
 
 
 def init(model: Model, X: Optional[Floats2d] = None, Y: Optional[Floats2d] = None) -> None:

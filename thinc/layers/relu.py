@@ -1,10 +1,11 @@
 from typing import Callable, Optional, Tuple
 
+from ..freezing import when_frozen
 from ..initializers import glorot_uniform_init
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
-from .dense import activate, dense_layer, init  # noqa: F401
+from .dense import activate, dense_layer, frozen_dense, init  # noqa: F401
 from .row_blocks import rowwise
 
 
@@ -38,6 +39,7 @@ def Relu(
     )
 
 
+@when_frozen(lambda model: frozen_dense(model, "relu"))
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     return activate(model, X, is_train, "relu")

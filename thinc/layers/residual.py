@@ -1,5 +1,6 @@
-from typing import Callable, Optional, Tuple, TypeVar
+from typing import Any, Callable, Optional, Tuple, TypeVar
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from .containers import add_batches
@@ -25,6 +26,16 @@ def residual(layer: Model[InT, InT]) -> Model[InT, InT]:
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    layers = model.layers
+
+    def predict(X: Any) -> Any:
+        return add_batches(X, layers[0].predict(X))
+
+    return predict
+
+
+@when_frozen(_frozen)
 @reaches(summed_reach)
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable]:
     Y, callback = model.layers[0](X, is_train)

@@ -10,6 +10,7 @@ import numpy
 
 from ..backends import Ops
 from ..data_inputs import as_data, is_data
+from ..freezing import Prediction
 from ..model import Model
 from ..types import ArrayXd, Padded, Ragged
 from .child_dims import copy_dims_up
@@ -121,6 +122,27 @@ def convert_forward(
     if kind is None:
         return layer(X, is_train)
     return run_converted(layer, X, is_train, kind(model.ops, X))
+
+
+def frozen_wrapper(choose: ChooseConversion) -> Callable[[Model], Prediction]:
+    """What a frozen wrapper predicts with: its child's prediction between two conversions."""
+
+    def make(model: Model) -> Prediction:
+        layers, attrs = model.layers, model.attrs
+
+        def predict(X: Any) -> Any:
+            kind = choose(X)
+            if kind is None:
+                return layers[0].predict(X)
+            if kind is ListAsArray:
+                conversion: Conversion = ListAsArray(model.ops, X, attrs["pad"])
+            else:
+                conversion = kind(model.ops, X)
+            return conversion.leave(layers[0].predict(conversion.enter(X)))
+
+        return predict
+
+    return make
 
 
 def convert_init(choose: ChooseConversion, model: Model, X: Any, Y: Any) -> None:

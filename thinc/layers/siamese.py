@@ -1,5 +1,6 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import ArrayXd
@@ -28,9 +29,18 @@ def siamese(
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    def predict(X: Any) -> Any:
+        _check_pair(X)
+        layer, similarity = model.layers
+        return similarity.predict((layer.predict(X[0]), layer.predict(X[1])))
+
+    return predict
+
+
+@when_frozen(_frozen)
 def forward(model: Model, X: InT, is_train: bool) -> Tuple[ArrayXd, Callable]:
-    if not isinstance(X, (tuple, list)) or len(X) != 2:
-        raise ValueError(f"expected a pair of inputs, got {describe(X)}")
+    _check_pair(X)
     layer, similarity = model.layers
     encoded1, backprop1 = layer(X[0], is_train)
     encoded2, backprop2 = layer(X[1], is_train)
@@ -57,3 +67,8 @@ def init(model: Model, X: Optional[InT] = None, Y: Optional[ArrayXd] = None) -> 
         width = child.maybe_get_dim(dim)
         if width is not None:
             model.set_dim(dim, width)
+
+
+def _check_pair(X: Any) -> None:
+    if not isinstance(X, (tuple, list)) or len(X) != 2:
+        raise ValueError(f"expected a pair of inputs, got {describe(X)}")

@@ -1,11 +1,12 @@
 from functools import partial
-from typing import Callable, Optional, Tuple, cast
+from typing import Any, Callable, Optional, Tuple, cast
 
+from ..freezing import Prediction, when_frozen
 from ..initializers import zero_init
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
-from .dense import affine, init
+from .dense import affine, frozen_dense, init
 from .input_errors import describe
 from .row_blocks import rowwise
 
@@ -70,6 +71,22 @@ def _softmax(nO, nI, init_W, init_b, *, normalize_outputs: bool, temperature: fl
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    ops, attrs = model.ops, model.attrs
+    logits = frozen_dense(model)
+
+    def predict(X: Any) -> Any:
+        temperature = attrs["softmax_temperature"]
+        _check_temperature(temperature)
+        Y = logits(X)
+        if not attrs["softmax_normalize"]:
+            return Y
+        return ops.softmax(Y, inplace=True, temperature=temperature)
+
+    return predict
+
+
+@when_frozen(_frozen)
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     attrs = model.attrs

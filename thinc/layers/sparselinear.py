@@ -1,5 +1,6 @@
 from typing import Any, Callable, Optional, Tuple, cast
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import Floats1d, Floats2d, Ints1d
@@ -47,6 +48,22 @@ def _sparse_linear(nO: Optional[int], length: int, *, v1_indexing: bool) -> Mode
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    if model.attrs["v1_indexing"]:  # whose classes are neighbours as it is
+        return lambda X: forward(model, X, False)[0]
+    ops, W, b = model.ops, model.get_param("W"), model.get_param("b")
+    length = model.get_dim("length")
+    by_feature = cast(Floats2d, ops.as_contig(W.reshape((-1, length)).T))
+
+    def predict(X: Any) -> Any:
+        keys, values, lengths = _checked(ops, X, W)
+        cells = ops.sparse_cells(keys, length)
+        return ops.sparse_linear_by_feature(by_feature, b, cells, values, lengths)
+
+    return predict
+
+
+@when_frozen(_frozen)
 def forward(model: Model[InT, Floats2d], X: InT, is_train: bool) -> Tuple[Floats2d, Callable]:
     ops = model.ops
     W = model.get_param("W")

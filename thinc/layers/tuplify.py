@@ -1,5 +1,6 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..registration import registry
 from .containers import sum_gradients
@@ -26,6 +27,12 @@ def tuplify(
     )
 
 
+def _frozen(model: Model) -> Prediction:
+    layers = model.layers
+    return lambda X: tuple(layer.predict(X) for layer in layers)
+
+
+@when_frozen(_frozen)
 def forward(model: Model[InT, Tuple], X: InT, is_train: bool) -> Tuple[Tuple, Callable]:
     Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers], strict=True)
 

@@ -1,5 +1,6 @@
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
+from ..freezing import when_frozen
 from ..model import Model
 from ..registration import registry
 from ..types import List2d, Padded, Ragged
@@ -10,6 +11,7 @@ from .sequence_conversion import (
     RaggedAsList,
     convert_forward,
     convert_init,
+    frozen_wrapper,
 )
 
 SeqT = TypeVar("SeqT", bound=Union[Padded, Ragged, List2d])
@@ -38,6 +40,7 @@ def choose_conversion(X: Any) -> Optional[Type[Conversion]]:
     return None
 
 
+@when_frozen(frozen_wrapper(choose_conversion))
 def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
     return convert_forward(choose_conversion, model, X, is_train)
 

@@ -9,6 +9,8 @@
 //               would cost as much as the product, so A is copied instead.
 //   dots        a handful of rows (or of columns), both operands contiguous
 //               along K.
+// Weights that no longer change can be prepacked in strips, which is then the packed product
+// without its copying: the choice from a few rows on.
 #pragma once
 #include "gemm_pack.hpp"
 
@@ -54,6 +56,7 @@ struct Product {
     int64_t groups;
     ptrdiff_t group_stride;
     Finish<T> finish;
+    const T* strips = nullptr;  // B as prepack_strips lays it out, or null
 
     Product rows(int64_t first, int64_t count) const {
         Product part = *this;
@@ -130,6 +133,23 @@ static void pack_rows(T* packed, const Strip<T>* strips, const Strip<T>* strips_
     }
 }
 
+// Lists the strips of `columns` columns of one group that prepack_strips has packed.
+template <typename T>
+static Strip<T>* prepacked_strips(Strip<T>* strips, const T*& prepacked, int64_t depth, int64_t columns,
+                             int64_t first_column) {
+    constexpr int L = LANES<T>;
+    for (int64_t j = 0; j < columns; strips++) {
+        int64_t vectors = MAX_VECTORS;
+        while (vectors > 1 && vectors > ceil_div(columns - j, L)) vectors /= 2;
+        const int64_t width = smaller(vectors * L, columns - j), ld = vectors * L;
+        *strips = {prepacked, ld, first_column + j, static_cast<int>(vectors),
+                   static_cast<int>(width - (vectors - 1) * L)};
+        prepacked += depth * ld;
+        j += width;
+    }
+    return strips;
+}
+
 // Lists the strips of `columns` columns of one group and packs those that
 // cannot be read in place: all, or only a last, incomplete vector.
 template <typename T>
@@ -161,6 +181,24 @@ static Strip<T>* make_strips(Strip<T>* strips, T*& packed, Matrix<T> B, int64_t 
     }
     if (by_rows) pack_rows(first_packed, first_strip, strips, B, depth);
     return strips;
+}
+
+// Numbers in the prepacked strips of a product with N columns in each group.
+template <typename T>
+static int64_t strips_size(int64_t groups, int64_t N, int64_t K) {
+    return groups * ceil_div(N, LANES<T>) * LANES<T> * K;
+}
+
+// Packs all of a product's B for good. False if there was no memory.
+template <typename T>
+static bool prepack_strips(T* prepacked, Matrix<T> B, int64_t groups, ptrdiff_t group_stride, int64_t N,
+                        int64_t K) {
+    const Scratch scratch((ceil_div(N, LANES<T>) + 1) * sizeof(Strip<T>));
+    Strip<T>* const strips = scratch.template get<Strip<T>>();
+    if (!strips) return false;
+    for (int64_t g = 0; g < groups; g++, B.data += group_stride)
+        make_strips<T>(strips, prepacked, B, K, N, 0, false, MAX_VECTORS);
+    return true;
 }
 
 // Whether rows so many bytes apart evict each other from the cache.
@@ -226,20 +264,21 @@ template <typename T, typename Output>
 static bool multiply_packed(const Product<T>& p, const Output& out) {
     constexpr int L = LANES<T>;
     constexpr int64_t SIZE = sizeof(T);
-    const bool in_place = p.B.column_stride == 1 && p.M <= IN_PLACE_ROWS;
+    const bool prepacked = p.strips;
+    const bool in_place = !prepacked && p.B.column_stride == 1 && p.M <= IN_PLACE_ROWS;
     const int widest = in_place ? widest_tile(p.M) : MAX_VECTORS;
 
     // Blocks of K are equal. What needs a second pass gets all of K at once.
     const int64_t k_block = larger(1, ceil_div(p.K, larger(1, ceil_div(p.K, K_BLOCK))));
-    const int64_t depth = Output::has_second_pass ? larger(1, p.K) : smaller(larger(1, p.K), 4 * k_block);
+    const int64_t depth = Output::has_second_pass || prepacked ? larger(1, p.K) : smaller(larger(1, p.K), 4 * k_block);
     int64_t columns = smaller(PANEL_BYTES / SIZE / k_block, PACKED_BYTES / SIZE / depth);
     columns = larger(1, columns / (MAX_VECTORS * L)) * MAX_VECTORS * L;
-    if (p.groups > 1 || in_place) columns = p.N;
+    if (p.groups > 1 || in_place || prepacked) columns = p.N;
     columns = smaller(columns, p.N);
     const int64_t vectors = ceil_div(columns, L);
 
     const std::size_t packed_bytes =
-        in_place ? (p.N % L ? p.groups * depth * L * SIZE : 0) : p.groups * vectors * depth * L * SIZE;
+        prepacked ? 0 : in_place ? (p.N % L ? p.groups * depth * L * SIZE : 0) : p.groups * vectors * depth * L * SIZE;
     const std::size_t strip_bytes = p.groups * (vectors + 1) * sizeof(Strip<T>);
     alignas(64) unsigned char small[4096];
     const bool fits = packed_bytes + strip_bytes <= sizeof small;
@@ -254,8 +293,13 @@ static bool multiply_packed(const Product<T>& p, const Output& out) {
         for (int64_t j = 0; j < p.N; j += columns) {
             const int64_t width = smaller(columns, p.N - j);
             T* packed = reinterpret_cast<T*>(memory);
+            const T* next_prepacked = p.strips;
             Strip<T>* end = strips;
             for (int64_t g = 0; g < p.groups; g++) {
+                if (prepacked) {
+                    end = prepacked_strips<T>(end, next_prepacked, p.K, p.N, g * p.N);
+                    continue;
+                }
                 const Matrix<T> B = {p.B.at(k0, j) + g * p.group_stride, p.B.row_stride, p.B.column_stride};
                 end = make_strips<T>(end, packed, B, k1 - k0, width, g * p.N + j, in_place, widest);
             }
@@ -328,6 +372,7 @@ static bool multiply_transposed(const Product<T>& p, const Output& out) {
             for (int64_t g = 0; g < p.groups; g++) {
                 Product<T> rest = p.rows(i, rows);
                 rest.groups = 1;
+                rest.strips = nullptr;
                 rest.N = p.N - columns;
                 rest.B.data = p.B.at(0, columns) + g * p.group_stride;
                 rest.finish = p.finish.at(g * p.N + columns);
@@ -435,7 +480,7 @@ static void multiply(Product<T> p, const Output& out) {
     constexpr int64_t COPY = 2, COPY_TRANSPOSED = L > 8 ? 6 : 3, COPY_SINGLY = 2 * L;  // of a vector
 
     const bool in_place = p.B.column_stride == 1 && p.M <= IN_PLACE_ROWS;
-    const int64_t copy_b = in_place ? 0 : p.B.column_stride == 1 ? COPY : b_dots ? COPY_TRANSPOSED : COPY_SINGLY;
+    const int64_t copy_b = in_place || p.strips ? 0 : p.B.column_stride == 1 ? COPY : b_dots ? COPY_TRANSPOSED : COPY_SINGLY;
     const int64_t packed = p.K * b_vectors * (larger(p.M, in_place ? 1 : 3) + copy_b) + 100;
 
     const int64_t copy_a = p.A.row_stride == 1 ? COPY : a_dots ? COPY_TRANSPOSED : COPY_SINGLY;

@@ -111,8 +111,8 @@ struct Kernels {
                                        int64_t nr_seq, int64_t width);
 
     // ---- tables (tables.hpp): table is (nr_row, width) ---------------------
-    // Y[b] = sum_k table[indices[b, k]]
-    void (*gather_add)(T* Y, const T* table, const uint32_t* indices, int64_t B, int64_t K, int64_t width);
+    // Y[b] = sum_k table[indices[b, k]]; rows of Y are ldy apart
+    void (*gather_add)(T* Y, int64_t ldy, const T* table, const uint32_t* indices, int64_t B, int64_t K, int64_t width);
     // table[indices[b, k]] += dY[b]
     void (*backprop_gather_add)(T* table, const T* dY, const uint32_t* indices, int64_t B, int64_t K, int64_t width);
 
@@ -120,6 +120,10 @@ struct Kernels {
     // Y[r, c] = b[c] + sum over features m of row r, k < K, of W[cells[m, k] + c * stride] * values[m]
     void (*sparse_linear)(T* Y, const T* W, const T* b, const uint32_t* cells, const T* values,
                           const int32_t* lengths, int64_t rows, int64_t O, int64_t K, int64_t stride);
+    // The same with W[cells[m, k] * O + c]: the weights of all classes side by side.
+    void (*sparse_linear_by_feature)(T* Y, const T* W, const T* b, const uint32_t* cells,
+                                     const T* values, const int32_t* lengths, int64_t rows,
+                                     int64_t O, int64_t K);
     // dW[cells[m, k] + c * stride] += dY[r, c] * values[m]
     void (*backprop_sparse_linear)(T* dW, const T* dY, const uint32_t* cells, const T* values,
                                    const int32_t* lengths, int64_t rows, int64_t O, int64_t K,
@@ -135,14 +139,23 @@ struct Kernels {
                  int64_t M, int64_t N, int64_t K, T alpha, T beta);
     // Y (M, N) = f(P), P = X (M, K) @ W (N, K)^T + b (N,). X has row stride ldx and unit
     // column stride, W is contiguous, b may be null. If P is not null the pre-activations
-    // are stored there too (M, N). f is applied to blocks that are still in cache.
+    // are stored there too (M, N). f is applied to blocks that are still in cache. prepacked: W as
+    // prepack lays it out (pieces 1), or null.
     void (*affine)(Activation f, const T* params, T* Y, T* P, const T* X, int64_t ldx, const T* W,
-                   const T* b, int64_t M, int64_t N, int64_t K);
+                   const T* b, const T* prepacked, int64_t M, int64_t N, int64_t K);
     // best, which (M, O) = maxout of X (M, K) @ W (O * pieces, K)^T + b (O * pieces,).
     // which may be null. Rows of X may overlap (ldx < K), as the windows of a sequence do; then
-    // windows of three rows (K = 3 * ldx) share their products.
+    // windows of three rows (K = 3 * ldx) share their products. prepacked, prepacked_windows: W as
+    // prepack lays it out, or null.
     void (*affine_maxout)(T* best, int32_t* which, const T* X, int64_t ldx, const T* W, const T* b,
-                          int64_t M, int64_t O, int64_t pieces, int64_t K);
+                          const T* prepacked, const T* prepacked_windows, int64_t M, int64_t O, int64_t pieces,
+                          int64_t K);
+
+    // Weights (O, pieces, K) that no longer change, laid out as products read them, or with
+    // `windows` (K a multiple of 3) as those of windows of three rows do. prepacked has
+    // prepacked_size numbers, on a cache line. False if there was no memory.
+    int64_t (*prepacked_size)(int64_t O, int64_t pieces, int64_t K, bool windows);
+    bool (*prepack)(T* prepacked, const T* W, int64_t O, int64_t pieces, int64_t K, bool windows);
 
     // The backward pass of affine_maxout (maxout_gradients.hpp): dX (M, K) is written, unless it
     // is null, dW (O, pieces, K) and db (O, pieces) are added to. which: (M, O), in [0, pieces).

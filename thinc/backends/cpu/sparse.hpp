@@ -1,5 +1,5 @@
-// Linear models of hashed features. Classes are the outer loop: one class's weights are
-// a table that a cache may hold, while all classes' are not.
+// Linear models of hashed features. W lies class by class. Classes are the outer loop: one
+// class's weights are a table that a cache may hold, while all classes' are not.
 #pragma once
 #include <cstdint>
 
@@ -28,6 +28,28 @@ static void sparse_linear(T* Y, const T* W, const T* b, const uint32_t* cells, c
 }
 
 template <typename T>
+static void sparse_linear_by_feature(T* Y, const T* W, const T* b, const uint32_t* cells,
+                                     const T* values, const int32_t* lengths, int64_t rows,
+                                     int64_t O, int64_t K) {
+    constexpr int64_t AHEAD = 16;  // cells whose weights are asked for before they are needed
+    int64_t left = 0;
+    for (int64_t r = 0; r < rows; ++r) left += lengths[r];
+    left *= K;
+    for (int64_t r = 0; r < rows; ++r) {
+        T* const y = Y + r * O;
+        for (int64_t c = 0; c < O; ++c) y[c] = T(0);
+        for (int32_t m = 0; m < lengths[r]; ++m, ++values) {
+            for (int64_t k = 0; k < K; ++k, ++cells, --left) {
+                if (left > AHEAD) __builtin_prefetch(W + cells[AHEAD] * O);
+                const T* const w = W + *cells * O;
+                for (int64_t c = 0; c < O; ++c) y[c] += w[c] * *values;
+            }
+        }
+        for (int64_t c = 0; c < O; ++c) y[c] += b[c];
+    }
+}
+
+template <typename T>
 static void backprop_sparse_linear(T* dW, const T* dY, const uint32_t* cells, const T* values,
                                    const int32_t* lengths, int64_t rows, int64_t O, int64_t K,
                                    int64_t stride) {
@@ -47,6 +69,7 @@ static void backprop_sparse_linear(T* dW, const T* dY, const uint32_t* cells, co
 template <typename T>
 static void fill_sparse(Kernels<T>& kernels) {
     kernels.sparse_linear = sparse_linear<T>;
+    kernels.sparse_linear_by_feature = sparse_linear_by_feature<T>;
     kernels.backprop_sparse_linear = backprop_sparse_linear<T>;
 }
 

@@ -60,15 +60,15 @@ static inline void add_up_to_four_rows(T* y, const T* const* rows, int64_t count
 }  // namespace tables
 
 template <typename T>
-static void gather_add(T* Y, const T* table, const uint32_t* indices, int64_t B, int64_t K,
-                       int64_t width) {
+static void gather_add(T* Y, int64_t ldy, const T* table, const uint32_t* indices, int64_t B,
+                       int64_t K, int64_t width) {
     if (K == 0) {
-        if (B > 0 && width > 0) std::memset(Y, 0, B * width * sizeof(T));
+        for (int64_t b = 0; b < B && width > 0; ++b) std::memset(Y + b * ldy, 0, width * sizeof(T));
         return;
     }
     for (int64_t b = 0; b < B; ++b) {
         tables::prefetch_rows<false>(table, indices, b, B, K, width);
-        T* const y = Y + b * width;
+        T* const y = Y + b * ldy;
         for (int64_t k = 0; k < K; k += 4) {
             const int64_t count = K - k < 4 ? K - k : 4;
             const T* rows[4];

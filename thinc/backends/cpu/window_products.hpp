@@ -20,6 +20,7 @@ namespace THINC_LEVEL {
 namespace products {
 
 constexpr int64_t SHARING_ROWS = 64;  // below, preparing the weights costs more than it saves
+constexpr int64_t SHARING_PREPACKED_ROWS = 8;  // the same, of weights that have been prepared
 
 // The sums of each pair of windows, in four blocks: m1, m2, m3 and m4.
 template <typename T>
@@ -79,41 +80,59 @@ static bool all_finite(const T* X, int64_t rows, int64_t columns, ptrdiff_t ldx)
     return finite;
 }
 
-// Maxout of overlapping rows: p.A's are 3 * width long and `width` apart. False if there
-// was no memory; then nothing has been written.
+// Numbers in the strips of the four left operands' weights.
 template <typename T>
-static bool multiply_windows(const Product<T>& p, int64_t width, const MaxoutOutput<T>& out) {
+static int64_t windows_size(const Product<T>& p, int64_t width) {
+    return 4 * strips_size<T>(p.groups, p.N, width);
+}
+
+// Packs the weights of m1 ... m4, for p.B with rows of three times `width`. combined: scratch
+// memory for 2 * groups * N * width numbers. False if there was no memory.
+template <typename T>
+static bool prepack_windows(T* prepacked, T* combined, const Product<T>& p, int64_t width) {
+    const int64_t columns = p.groups * p.N;
+    const T* const W = p.B.data;
+    combine_weights(combined, combined + columns * width, W, columns, width);
+    const Matrix<T> weights[4] = {{W, 1, p.B.column_stride},
+                                  {combined, 1, p.groups * width},
+                                  {combined + columns * width, 1, p.groups * width},
+                                  {W + 2 * width, 1, p.B.column_stride}};
+    for (int q = 0; q < 4; q++, prepacked += strips_size<T>(p.groups, p.N, width)) {
+        const ptrdiff_t group_stride = q % 3 ? width : p.group_stride;
+        if (!prepack_strips<T>(prepacked, weights[q], p.groups, group_stride, p.N, width)) return false;
+    }
+    return true;
+}
+
+// Maxout of overlapping rows: p.A's are 3 * width long and `width` apart. prepacked: what
+// prepack_windows has packed, or null. False if there was no memory; then nothing has
+// been written.
+template <typename T>
+static bool multiply_windows(const Product<T>& p, int64_t width, const T* prepacked,
+                             const MaxoutOutput<T>& out) {
     constexpr int64_t L = LANES<T>, SIZE = sizeof(T);
     const int64_t columns = p.groups * p.N;
     const int64_t block_pairs = smaller(ceil_div(p.M, 2), block_rows<T>(4 * columns));
     const int64_t k_block = larger(1, ceil_div(width, larger(1, ceil_div(width, K_BLOCK))));
-    const int64_t packed_size = p.groups * ceil_div(p.N, L) * L * width;
+    const int64_t packed_size = prepacked ? 0 : windows_size(p, width);
     const int64_t strip_count = p.groups * (ceil_div(p.N, L) + 1);
-    const int64_t weights_size = columns * width;
+    const int64_t combined_size = prepacked ? 0 : 2 * columns * width;
     const int64_t rows_size = ceil_div(block_pairs * width, L) * L, sums_size = block_pairs * columns;
-    const int64_t rest_size = ceil_div(larger(2 * weights_size, 4 * (rows_size + sums_size)), L) * L;
-    const Scratch scratch((4 * packed_size + rest_size) * SIZE + 4 * strip_count * sizeof(Strip<T>));
+    const int64_t rest_size = ceil_div(larger(combined_size, 4 * (rows_size + sums_size)), L) * L;
+    const Scratch scratch((packed_size + rest_size) * SIZE + 4 * strip_count * sizeof(Strip<T>));
     T* const packed = scratch.template get<T>();
     if (!packed) return false;
-    T* const rest = packed + 4 * packed_size;  // combined weights, and then rows and sums
+    T* const rest = packed + packed_size;  // combined weights, and then rows and sums
     Strip<T>* const strips = reinterpret_cast<Strip<T>*>(rest + rest_size);
-
-    const T* const W = p.B.data;
-    combine_weights(rest, rest + weights_size, W, columns, width);
-    const Matrix<T> weights[4] = {{W, 1, p.B.column_stride},
-                                  {rest, 1, p.groups * width},
-                                  {rest + weights_size, 1, p.groups * width},
-                                  {W + 2 * width, 1, p.B.column_stride}};
+    if (!prepacked) {
+        if (!prepack_windows(packed, rest, p, width)) return false;
+        prepacked = packed;
+    }
     Strip<T>* ends[4];
     for (int q = 0; q < 4; q++) {
-        const ptrdiff_t group_stride = q % 3 ? width : p.group_stride;
-        T* to = packed + q * packed_size;
         ends[q] = strips + q * strip_count;
-        for (int64_t g = 0; g < p.groups; g++) {
-            const Matrix<T> B = {weights[q].at(0, 0) + g * group_stride, weights[q].row_stride,
-                                 weights[q].column_stride};
-            ends[q] = make_strips<T>(ends[q], to, B, width, p.N, g * p.N, false, MAX_VECTORS);
-        }
+        for (int64_t g = 0; g < p.groups; g++)
+            ends[q] = prepacked_strips<T>(ends[q], prepacked, width, p.N, g * p.N);
     }
 
     T* const U = rest;
