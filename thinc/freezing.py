@@ -1,8 +1,7 @@
 """Frozen models: parameters that no longer change, and predictions that profit from it.
 
-A layer may say by a decorator of its forward function how it predicts once it is frozen:
-with parameters in another layout, or without preparing a backward pass. Everything else,
-and all training, goes through the forward function as ever.
+A layer may say by a decorator of its forward function how it predicts once it is frozen,
+with parameters in another layout. All training goes through the forward function as ever.
 """
 from typing import TYPE_CHECKING, Any, Callable, Dict, TypeVar
 

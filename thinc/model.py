@@ -24,6 +24,7 @@ from .backends import ParamServer, get_current_ops
 from .data_inputs import as_data
 from .model_errors import LAYER_ERRORS, add_place
 from .model_state import deserialize_attr, serialize_attr
+from .predictions import PREDICTIONS
 from .util import DATA_VALIDATION, validate_fwd_input_output
 
 if TYPE_CHECKING:
@@ -178,6 +179,9 @@ class Model(Generic[InT, OutT]):
             prediction = self._prediction
             if prediction is not None:
                 return prediction(X)
+            predict = PREDICTIONS.get(self._func)
+            if predict is not None:
+                return predict(self, X)
             return self._func(self, X, is_train=False)[0]
         except LAYER_ERRORS as error:
             add_place(error, self)

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import XY_XY_OutT
 from ..util import get_width
@@ -33,16 +33,11 @@ def add(
     return Model("add", forward, init=init, dims=dims, layers=children)
 
 
-def _frozen(model: Model) -> Prediction:
-    layers = model.layers
-
-    def predict(X: Any) -> Any:
-        return sum_batches([layer.predict(X) for layer in layers]) if layers else X
-
-    return predict
+def _predict(model: Model, X: Any) -> Any:
+    return sum_batches([layer.predict(X) for layer in model.layers]) if model.layers else X
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 @reaches(widest_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     if not model.layers:

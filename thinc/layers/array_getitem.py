@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Sequence, Tuple, TypeVar, Union
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model, deserialize_attr
+from ..predictions import predicted_by
 from ..types import ArrayXd, FloatsXd, IntsXd
 from .input_errors import check_array
 from .row_blocks import reaches
@@ -59,17 +59,12 @@ def _reach_of_index(model: Model) -> Optional[int]:
     return 0 if index[0] in (slice(None), slice(0, None)) else None
 
 
-def _frozen(model: Model) -> Prediction:
-    attrs = model.attrs
-
-    def predict(X: Any) -> Any:
-        check_array(X, "an array")
-        return X[attrs["index"]]
-
-    return predict
+def _predict(model: Model, X: Any) -> Any:
+    check_array(X, "an array")
+    return X[model.attrs["index"]]
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 @reaches(_reach_of_index)
 def forward(model: Model[ArrayT, ArrayT], X: ArrayT, is_train: bool) -> Tuple[ArrayT, Callable]:
     check_array(X, "an array")

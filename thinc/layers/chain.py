@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import XY_YZ_OutT
 from .row_blocks import may_have_many_rows, predict_layers, reaches, summed_reach
@@ -40,20 +40,15 @@ def chain(
     )
 
 
-def _frozen(model: Model) -> Prediction:
-    layers = model.layers
-
-    def predict(X: Any) -> Any:
-        if may_have_many_rows(X):
-            return predict_layers(layers, X)
-        for layer in layers:
-            X = layer.predict(X)
-        return X
-
-    return predict
+def _predict(model: Model, X: Any) -> Any:
+    if may_have_many_rows(X):
+        return predict_layers(model.layers, X)
+    for layer in model.layers:
+        X = layer.predict(X)
+    return X
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 @reaches(summed_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     if not is_train and may_have_many_rows(X):

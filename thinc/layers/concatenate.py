@@ -3,6 +3,7 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..model_errors import LAYER_ERRORS
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import XY_XY_OutT
 from ..util import get_width
@@ -45,6 +46,10 @@ def concatenate(*layers: Model[Any, Any]) -> Model[Any, XY_XY_OutT]:
     )
 
 
+def _predict(model: Model, X: Any) -> Any:
+    return join_columns(model.ops, [layer.predict(X) for layer in model.layers])
+
+
 def _frozen(model: Model) -> Prediction:
     layers = model.layers
     embed = frozen_hash_columns(layers)
@@ -56,7 +61,7 @@ def _frozen(model: Model) -> Prediction:
                 return embed(X)
             except LAYER_ERRORS:  # one by one, they say which of them it is
                 pass
-        return join_columns(model.ops, [layer.predict(X) for layer in layers])
+        return _predict(model, X)
 
     return predict
 
@@ -69,6 +74,7 @@ def _settings_below(layers: Sequence[Model]) -> List[Any]:
 
 
 @when_frozen(_frozen)
+@predicted_by(_predict)
 @reaches(widest_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:
     ops = model.ops

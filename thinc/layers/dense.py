@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple, cast
 
 from ..data_inputs import is_data, no_gradient
-from ..freezing import Prediction
+from ..freezing import Prediction, when_frozen
 from ..initializers import zero_init
 from ..model import Model
+from ..predictions import predicted_by
 from ..types import Floats2d
 from ..util import get_width
 from .chain import chain
@@ -142,6 +143,32 @@ def activate(
         return no_gradient(ops, X) if on_data else ops.gemm(dP, W)
 
     return Y, backprop
+
+
+def predictions_of_dense(activation: Optional[str] = None, params: Tuple = ()) -> Callable:
+    """Decorator for the forward function of a layer activation(X W^T + b): how it predicts."""
+
+    def decorate(forward: Callable) -> Callable:
+        predicted_by(lambda model, X: predict_dense(model, X, activation, params))(forward)
+        when_frozen(lambda model: frozen_dense(model, activation, params))(forward)
+        return forward
+
+    return decorate
+
+
+def predict_dense(
+    model: Model, X: InT, activation: Optional[str] = None, params: Tuple = ()
+) -> OutT:
+    """activation(X W^T + b)."""
+    ops = model.ops
+    W = model.get_param("W")
+    b = model.get_param("b")
+    try:
+        if activation is None:
+            return ops.affine(X, W, b)
+        return ops.affine_value(activation, X, W, b, params)
+    except (TypeError, ValueError, AttributeError, IndexError) as e:
+        return predict_dense(model, usable_rows(ops, X, W, e), activation, params)
 
 
 def frozen_dense(

@@ -1,8 +1,8 @@
 from typing import Any, Callable, Tuple, TypeVar
 
 from ..backends.array_memory import multiply
-from ..freezing import when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Padded, Ragged
 from .containers import padded_like, ragged_like
@@ -28,7 +28,7 @@ def Dropout(rate: float = 0.0) -> Model[InT, InT]:
     return Model("dropout", forward, attrs={"dropout_rate": rate, "is_enabled": True})
 
 
-@when_frozen(lambda model: lambda X: X)
+@predicted_by(lambda model, X: X)
 @rowwise
 @keeps_width
 def forward(model: Model, X: InT, is_train: bool) -> Tuple[InT, Callable]:

@@ -2,8 +2,8 @@ from typing import Any, Callable, Tuple, TypeVar, Union, cast
 
 import numpy
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Floats2d, Ragged
 from .input_errors import describe, is_array
@@ -27,18 +27,13 @@ def expand_window(window_size: int = 1) -> Model[InT, InT]:
     return Model("expand_window", forward, attrs={"window_size": window_size})
 
 
-def _frozen(model: Model) -> Prediction:
-    attrs = model.attrs
-
-    def predict(X: Any) -> Any:
-        if type(X) is numpy.ndarray:
-            return model.ops.sliding_windows(cast(Floats2d, X), attrs["window_size"])
-        return forward(model, X, False)[0]
-
-    return predict
+def _predict(model: Model, X: Any) -> Any:
+    if type(X) is numpy.ndarray:
+        return model.ops.sliding_windows(cast(Floats2d, X), model.attrs["window_size"])
+    return forward(model, X, False)[0]
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 @reaches(lambda model: model.attrs["window_size"])
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable[[InT], InT]]:
     window_size = model.attrs["window_size"]

@@ -1,11 +1,10 @@
 from typing import Callable, Optional, Tuple
 
-from ..freezing import when_frozen
 from ..initializers import he_normal_init
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
-from .dense import activate, dense_layer, frozen_dense, init  # noqa: F401
+from .dense import activate, dense_layer, init, predictions_of_dense  # noqa: F401
 from .row_blocks import rowwise
 
 
@@ -42,7 +41,7 @@ def Gelu(
     )
 
 
-@when_frozen(lambda model: frozen_dense(model, "gelu"))
+@predictions_of_dense("gelu")
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     return activate(model, X, is_train, "gelu")

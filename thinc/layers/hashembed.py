@@ -1,9 +1,10 @@
 from functools import partial
 from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union, cast
 
-from ..freezing import Prediction, when_frozen
+from ..freezing import Prediction
 from ..initializers import uniform_init
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Floats2d, Ints1d, Ints2d
 from .array_getitem import forward as take_items
@@ -53,12 +54,11 @@ def HashEmbed(
     return model if column is None else embed_column(model, column)
 
 
-def _frozen(model: Model) -> Prediction:
-    ops, attrs, E = model.ops, model.attrs, model.get_param("E")
-    return lambda ids: ops.hash_embed(E, _usable(ids), attrs["seed"])[0]
+def _predict(model: Model, ids: Any) -> Floats2d:
+    return model.ops.hash_embed(model.get_param("E"), _usable(ids), model.attrs["seed"])[0]
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 @rowwise
 def forward(
     model: Model[Ints1d, Floats2d], ids: Ints1d, is_train: bool

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import FloatsXd
 from ..util import get_width
@@ -28,29 +28,15 @@ def LayerNorm(nI: Optional[int] = None) -> Model[FloatsXd, FloatsXd]:
     )
 
 
-def _frozen(model: Model) -> Prediction:
-    ops, G, b = model.ops, model.get_param("G"), model.get_param("b")
-    width = G.shape[0]
-
-    def predict(X: Any) -> Any:
-        shape = getattr(X, "shape", None)
-        if not shape or shape[-1] != width:
-            X = _usable(ops, X, G)
-        return ops.layer_norm(X, G, b)[0]
-
-    return predict
+def _predict(model: Model, X: Any) -> Any:
+    return _normalized(model, X)[0]
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 @rowwise
 def forward(model: Model, X: FloatsXd, is_train: bool) -> Tuple[FloatsXd, Callable]:
     ops = model.ops
-    G = model.get_param("G")
-    b = model.get_param("b")
-    shape = getattr(X, "shape", None)
-    if not shape or shape[-1] != G.shape[0]:
-        X = _usable(ops, X, G)
-    Y, mean, rstd = ops.layer_norm(X, G, b)
+    Y, X, mean, rstd, G = _normalized(model, X)
 
     def backprop(dY: FloatsXd) -> FloatsXd:
         dX, dG, db = ops.backprop_layer_norm(dY, X, mean, rstd, G)
@@ -71,6 +57,18 @@ def init(model: Model, X: Optional[FloatsXd] = None, Y: Optional[FloatsXd] = Non
     model.set_dim("nO", nI)
     model.set_param("G", model.ops.alloc1f(nI) + 1)
     model.set_param("b", model.ops.alloc1f(nI))
+
+
+def _normalized(model: Model, X: Any) -> Tuple[Any, Any, Any, Any, Any]:
+    """Y, the X it is made of, the mean and 1 / deviation of each row, and G."""
+    ops = model.ops
+    G = model.get_param("G")
+    b = model.get_param("b")
+    shape = getattr(X, "shape", None)
+    if not shape or shape[-1] != G.shape[0]:
+        X = _usable(ops, X, G)
+    Y, mean, rstd = ops.layer_norm(X, G, b)
+    return Y, X, mean, rstd, G
 
 
 def _usable(ops, X, G):

@@ -1,11 +1,10 @@
 from typing import Callable, Optional, Tuple
 
-from ..freezing import when_frozen
 from ..initializers import glorot_uniform_init
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
-from .dense import affine, dense_layer, frozen_dense, init  # noqa: F401
+from .dense import affine, dense_layer, init, predictions_of_dense  # noqa: F401
 from .row_blocks import rowwise
 
 
@@ -34,7 +33,7 @@ def Linear(
     )
 
 
-@when_frozen(lambda model: frozen_dense(model))
+@predictions_of_dense()
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     return affine(model, X, is_train)

@@ -5,6 +5,7 @@ from ..data_inputs import is_data, no_gradient
 from ..freezing import Prediction, when_frozen
 from ..initializers import glorot_uniform_init, zero_init
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Floats2d
 from ..util import get_width
@@ -48,11 +49,22 @@ def Maxout(
     return with_options(model, nO, dropout=dropout, normalize=normalize)
 
 
+def _predict(model: Model, X: Floats2d) -> Floats2d:
+    ops = model.ops
+    W = model.get_param("W")
+    b = model.get_param("b")
+    try:
+        return ops.affine_maximum(X, W, b)
+    except (TypeError, ValueError, AttributeError, IndexError) as e:
+        return ops.affine_maximum(usable_rows(ops, X, W, e), W, b)
+
+
 def _frozen(model: Model) -> Prediction:
     ops, W = model.ops, model.get_param("W")
     return checked_rows(ops, W, ops.frozen_maximum(W, model.get_param("b")))
 
 
+@predicted_by(_predict)
 @when_frozen(_frozen)
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:

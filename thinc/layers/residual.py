@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from .containers import add_batches
 from .row_blocks import reaches, summed_reach
@@ -26,16 +26,11 @@ def residual(layer: Model[InT, InT]) -> Model[InT, InT]:
     )
 
 
-def _frozen(model: Model) -> Prediction:
-    layers = model.layers
-
-    def predict(X: Any) -> Any:
-        return add_batches(X, layers[0].predict(X))
-
-    return predict
+def _predict(model: Model, X: Any) -> Any:
+    return add_batches(X, model.layers[0].predict(X))
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 @reaches(summed_reach)
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable]:
     Y, callback = model.layers[0](X, is_train)

@@ -10,8 +10,8 @@ import numpy
 
 from ..backends import Ops
 from ..data_inputs import as_data, is_data
-from ..freezing import Prediction
 from ..model import Model
+from ..predictions import Predict
 from ..types import ArrayXd, Padded, Ragged
 from .child_dims import copy_dims_up
 from .containers import padded_like
@@ -124,25 +124,21 @@ def convert_forward(
     return run_converted(layer, X, is_train, kind(model.ops, X))
 
 
-def frozen_wrapper(choose: ChooseConversion) -> Callable[[Model], Prediction]:
-    """What a frozen wrapper predicts with: its child's prediction between two conversions."""
+def converted_prediction(choose: ChooseConversion) -> Predict:
+    """The prediction of a wrapper: of its child, by way of the conversion for X."""
 
-    def make(model: Model) -> Prediction:
-        layers, attrs = model.layers, model.attrs
+    def predict(model: Model, X: Any) -> Any:
+        layer = model.layers[0]
+        kind = choose(X)
+        if kind is None:
+            return layer.predict(X)
+        if kind is ListAsArray:
+            conversion: Conversion = ListAsArray(model.ops, X, model.attrs["pad"])
+        else:
+            conversion = kind(model.ops, X)
+        return conversion.leave(layer.predict(conversion.enter(X)))
 
-        def predict(X: Any) -> Any:
-            kind = choose(X)
-            if kind is None:
-                return layers[0].predict(X)
-            if kind is ListAsArray:
-                conversion: Conversion = ListAsArray(model.ops, X, attrs["pad"])
-            else:
-                conversion = kind(model.ops, X)
-            return conversion.leave(layers[0].predict(conversion.enter(X)))
-
-        return predict
-
-    return make
+    return predict
 
 
 def convert_init(choose: ChooseConversion, model: Model, X: Any, Y: Any) -> None:

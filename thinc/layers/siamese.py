@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import ArrayXd
 from ..util import get_width
@@ -29,16 +29,13 @@ def siamese(
     )
 
 
-def _frozen(model: Model) -> Prediction:
-    def predict(X: Any) -> Any:
-        _check_pair(X)
-        layer, similarity = model.layers
-        return similarity.predict((layer.predict(X[0]), layer.predict(X[1])))
-
-    return predict
+def _predict(model: Model, X: Any) -> Any:
+    _check_pair(X)
+    layer, similarity = model.layers
+    return similarity.predict((layer.predict(X[0]), layer.predict(X[1])))
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 def forward(model: Model, X: InT, is_train: bool) -> Tuple[ArrayXd, Callable]:
     _check_pair(X)
     layer, similarity = model.layers

@@ -1,11 +1,10 @@
 from typing import Callable, Optional, Tuple
 
-from ..freezing import when_frozen
 from ..initializers import zero_init
 from ..model import Model
 from ..registration import registry
 from ..types import Floats2d
-from .dense import activate, dense_layer, frozen_dense, init  # noqa: F401
+from .dense import activate, dense_layer, init, predictions_of_dense  # noqa: F401
 from .row_blocks import rowwise
 
 
@@ -34,7 +33,7 @@ def Sigmoid(
     )
 
 
-@when_frozen(lambda model: frozen_dense(model, "sigmoid"))
+@predictions_of_dense("sigmoid")
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:
     return activate(model, X, is_train, "sigmoid")

@@ -4,9 +4,10 @@ from typing import Any, Callable, Optional, Tuple, cast
 from ..freezing import Prediction, when_frozen
 from ..initializers import zero_init
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Floats2d
-from .dense import affine, frozen_dense, init
+from .dense import affine, frozen_dense, init, predict_dense
 from .input_errors import describe
 from .row_blocks import rowwise
 
@@ -71,21 +72,26 @@ def _softmax(nO, nI, init_W, init_b, *, normalize_outputs: bool, temperature: fl
     )
 
 
+def _predict(model: Model, X: Any) -> Any:
+    return _probabilities(model, X, partial(predict_dense, model))
+
+
 def _frozen(model: Model) -> Prediction:
-    ops, attrs = model.ops, model.attrs
     logits = frozen_dense(model)
-
-    def predict(X: Any) -> Any:
-        temperature = attrs["softmax_temperature"]
-        _check_temperature(temperature)
-        Y = logits(X)
-        if not attrs["softmax_normalize"]:
-            return Y
-        return ops.softmax(Y, inplace=True, temperature=temperature)
-
-    return predict
+    return lambda X: _probabilities(model, X, logits)
 
 
+def _probabilities(model: Model, X: Any, logits: Prediction) -> Any:
+    attrs = model.attrs
+    temperature = attrs["softmax_temperature"]
+    _check_temperature(temperature)
+    Y = logits(X)
+    if not attrs["softmax_normalize"]:
+        return Y
+    return model.ops.softmax(Y, inplace=True, temperature=temperature)
+
+
+@predicted_by(_predict)
 @when_frozen(_frozen)
 @rowwise
 def forward(model: Model, X: Floats2d, is_train: bool) -> Tuple[Floats2d, Callable]:

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, TypeVar
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from .containers import sum_gradients
 
@@ -27,12 +27,11 @@ def tuplify(
     )
 
 
-def _frozen(model: Model) -> Prediction:
-    layers = model.layers
-    return lambda X: tuple(layer.predict(X) for layer in layers)
+def _predict(model: Model, X: Any) -> Tuple:
+    return tuple(layer.predict(X) for layer in model.layers)
 
 
-@when_frozen(_frozen)
+@predicted_by(_predict)
 def forward(model: Model[InT, Tuple], X: InT, is_train: bool) -> Tuple[Tuple, Callable]:
     Ys, callbacks = zip(*[layer(X, is_train) for layer in model.layers], strict=True)
 

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
-from ..freezing import when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import ArrayXd, ListXd, Padded, Ragged
 from .child_dims import child_dims
@@ -14,7 +14,7 @@ from .sequence_conversion import (
     RaggedAsArray,
     convert_forward,
     convert_init,
-    frozen_wrapper,
+    converted_prediction,
     run_converted,
 )
 
@@ -56,7 +56,7 @@ def choose_conversion(X: Any) -> Optional[Type[Conversion]]:
     return None
 
 
-@when_frozen(frozen_wrapper(choose_conversion))
+@predicted_by(converted_prediction(choose_conversion))
 @runs_on_rows_of_ragged
 def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
     return forward_padded(choose_conversion, model, X, is_train)

@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
-from ..freezing import when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Array2d, List2d, Padded, Ragged
 from .sequence_conversion import (
@@ -10,7 +10,7 @@ from .sequence_conversion import (
     PaddedAsArray2d,
     RaggedAsArray2d,
     convert_init,
-    frozen_wrapper,
+    converted_prediction,
 )
 from .with_array import forward_padded, wrapper
 
@@ -36,7 +36,7 @@ def choose_conversion(X: Any) -> Optional[Type[Conversion]]:
     return None
 
 
-@when_frozen(frozen_wrapper(choose_conversion))
+@predicted_by(converted_prediction(choose_conversion))
 def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
     return forward_padded(choose_conversion, model, X, is_train)
 

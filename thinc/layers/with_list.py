@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
-from ..freezing import when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import List2d, Padded, Ragged
 from .child_dims import child_dims
@@ -11,7 +11,7 @@ from .sequence_conversion import (
     RaggedAsList,
     convert_forward,
     convert_init,
-    frozen_wrapper,
+    converted_prediction,
 )
 
 SeqT = TypeVar("SeqT", bound=Union[Padded, Ragged, List2d])
@@ -40,7 +40,7 @@ def choose_conversion(X: Any) -> Optional[Type[Conversion]]:
     return None
 
 
-@when_frozen(frozen_wrapper(choose_conversion))
+@predicted_by(converted_prediction(choose_conversion))
 def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
     return convert_forward(choose_conversion, model, X, is_train)
 

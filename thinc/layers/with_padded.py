@@ -1,7 +1,7 @@
 from typing import Any, Callable, Optional, Tuple, Type, TypeVar, Union
 
-from ..freezing import when_frozen
 from ..model import Model
+from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Array3d, Ints1d, List2d, Padded, Ragged
 from .child_dims import child_dims
@@ -14,7 +14,7 @@ from .sequence_conversion import (
     RaggedAsPadded,
     convert_forward,
     convert_init,
-    frozen_wrapper,
+    converted_prediction,
 )
 
 PaddedData = Tuple[Array3d, Ints1d, Ints1d, Ints1d]
@@ -56,7 +56,7 @@ def choose_conversion(X: Any) -> Optional[Type[Conversion]]:
     )
 
 
-@when_frozen(frozen_wrapper(choose_conversion))
+@predicted_by(converted_prediction(choose_conversion))
 def forward(model: Model[SeqT, SeqT], X: SeqT, is_train: bool) -> Tuple[SeqT, Callable]:
     return convert_forward(choose_conversion, model, X, is_train)
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "gemm_pack.hpp"
 #include "kernel_table.hpp"
 
 namespace thinc {
@@ -31,21 +32,34 @@ template <typename T>
 static void sparse_linear_by_feature(T* Y, const T* W, const T* b, const uint32_t* cells,
                                      const T* values, const int32_t* lengths, int64_t rows,
                                      int64_t O, int64_t K) {
+    using namespace products;
     constexpr int64_t AHEAD = 16;  // cells whose weights are asked for before they are needed
     int64_t left = 0;
-    for (int64_t r = 0; r < rows; ++r) left += lengths[r];
-    left *= K;
+    for (int64_t r = 0; r < rows; ++r) left += lengths[r] * K;
     for (int64_t r = 0; r < rows; ++r) {
-        T* const y = Y + r * O;
-        for (int64_t c = 0; c < O; ++c) y[c] = T(0);
-        for (int32_t m = 0; m < lengths[r]; ++m, ++values) {
-            for (int64_t k = 0; k < K; ++k, ++cells, --left) {
-                if (left > AHEAD) __builtin_prefetch(W + cells[AHEAD] * O);
-                const T* const w = W + *cells * O;
-                for (int64_t c = 0; c < O; ++c) y[c] += w[c] * *values;
+        for (int64_t c = 0; c < O; c += LANES<T>) {
+            const int lanes = static_cast<int>(smaller(LANES<T>, O - c));
+            const uint32_t* cell = cells;
+            const T* const w = W + c;
+            V<T> sum = {};
+            int64_t i = 0;
+            for (int32_t m = 0; m < lengths[r]; ++m) {
+                V<T> weights = {};
+                for (int64_t k = 0; k < K; ++k, ++cell, ++i) {
+                    if (i + AHEAD < left) {
+                        const T* const later = w + cell[AHEAD] * O;
+                        __builtin_prefetch(later);
+                        __builtin_prefetch(later + lanes - 1);
+                    }
+                    weights += load_lanes(w + *cell * O, lanes);
+                }
+                sum += weights * values[m];
             }
+            store_lanes(Y + r * O + c, sum + load_lanes(b + c, lanes), lanes);
         }
-        for (int64_t c = 0; c < O; ++c) y[c] += b[c];
+        cells += lengths[r] * K;
+        values += lengths[r];
+        left -= lengths[r] * K;
     }
 }
 
