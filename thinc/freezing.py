@@ -3,9 +3,12 @@
 A layer may say by a decorator of its forward function how it predicts once it is frozen,
 with parameters in another layout. All training goes through the forward function as ever.
 """
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Dict, TypeVar
 
 import numpy
+
+from .predictions import PREDICTIONS
 
 if TYPE_CHECKING:
     from .model import Model
@@ -50,7 +53,11 @@ def freeze_node(node: "Model") -> None:
         node.set_param(name, _read_only_copy(node.get_param(name)))
     node._frozen = True
     make = _MAKERS.get(node._func)
-    node._prediction = None if make is None else make(node)
+    predict = PREDICTIONS.get(node._func)
+    if make is not None:
+        node._prediction = make(node)
+    elif predict is not None:
+        node._prediction = partial(predict, node)
 
 
 def unfreeze_node(node: "Model") -> None:

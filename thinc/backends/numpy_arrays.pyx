@@ -347,14 +347,16 @@ class NumpyArrays:
                 copy_flat(PyArray_BYTES(Y), parts, row, blank)
         return Y
 
-    def sliding_windows(self, seq, nW):
+    def sliding_windows(self, seq, nW, *, inner=False):
         cdef ndarray x, padded
         cdef npy_intp edge, content, window = as_row_count(nW)
         if window < 0 or not is_plain(seq) or PyArray_NDIM(<ndarray>seq) != 2:
-            return Ops.sliding_windows(self, seq, nW)
+            return Ops.sliding_windows(self, seq, nW, inner=inner)
         x = seq
         if window == 0 or PyArray_SIZE(x) == 0:
-            return Ops.sliding_windows(self, seq, nW)
+            return Ops.sliding_windows(self, seq, nW, inner=inner)
+        if inner:
+            return overlapping_rows(x, max(PyArray_DIMS(x)[0] - 2 * window, 0), 2 * window + 1)
         padded = with_rows_of(x, PyArray_DIMS(x)[0] + 2 * window, -1)
         edge = window * row_bytes(x)
         content = cnp.PyArray_NBYTES(x)

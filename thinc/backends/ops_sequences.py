@@ -178,13 +178,16 @@ class SequenceMethods:
             Y[rows, shift + nW] = seq[rows + shift]
         return Y.reshape((T, (2 * nW + 1) * nI))
 
-    def sliding_windows(self, seq: Floats2d, nW: int) -> Floats2d:
+    def sliding_windows(self, seq: Floats2d, nW: int, *, inner: bool = False) -> Floats2d:
         """seq2col of one sequence, to be read only: rows of the result may share memory.
 
         seq: (T, I). Returns (T, (2 nW + 1) I), perhaps a view that cannot be written to. The
         products with it (affine, gemm, ...) take such a view without copying it.
+        inner: only the windows that lie within the sequence, T - 2 nW of them; then the view
+            may be one of seq.
         """
-        return self.seq2col(seq, nW)
+        windows = self.seq2col(seq, nW)
+        return windows[nW : max(windows.shape[0] - nW, nW)] if inner else windows
 
     def backprop_seq2col(
         self, dY: Floats2d, nW: int, *, lengths: Optional[Ints1d] = None

@@ -6,6 +6,7 @@ from ..registration import registry
 from ..types import XY_XY_OutT
 from ..util import get_width
 from .containers import sum_batches, sum_gradients
+from .inner_rows import inner_rows_by, middles, predict_inner_rows
 from .row_blocks import reaches, widest_reach
 
 InT = TypeVar("InT")
@@ -37,6 +38,11 @@ def _predict(model: Model, X: Any) -> Any:
     return sum_batches([layer.predict(X) for layer in model.layers]) if model.layers else X
 
 
+def _inner_rows(model: Model, X: Any) -> Any:
+    return sum_batches(middles([predict_inner_rows(layer, X) for layer in model.layers] or [X]))
+
+
+@inner_rows_by(_inner_rows)
 @predicted_by(_predict)
 @reaches(widest_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:

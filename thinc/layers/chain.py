@@ -4,6 +4,7 @@ from ..model import Model
 from ..predictions import predicted_by
 from ..registration import registry
 from ..types import XY_YZ_OutT
+from .inner_rows import inner_rows_by, predict_inner_rows
 from .row_blocks import may_have_many_rows, predict_layers, reaches, summed_reach
 from .width import measured_width, stack_width
 
@@ -48,6 +49,13 @@ def _predict(model: Model, X: Any) -> Any:
     return X
 
 
+def _inner_rows(model: Model, X: Any) -> Any:
+    for layer in model.layers:
+        X = predict_inner_rows(layer, X)
+    return X
+
+
+@inner_rows_by(_inner_rows)
 @predicted_by(_predict)
 @reaches(summed_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:

@@ -9,6 +9,7 @@ from ..types import XY_XY_OutT
 from ..util import get_width
 from .containers import batch_width, join_columns, sum_gradients, take_columns
 from .hashembed import frozen_hash_columns
+from .inner_rows import inner_rows_by, middles, predict_inner_rows
 from .noop import noop
 from .row_blocks import reaches, widest_reach
 
@@ -73,7 +74,13 @@ def _settings_below(layers: Sequence[Model]) -> List[Any]:
     ]
 
 
+def _inner_rows(model: Model, X: Any) -> Any:
+    Ys = middles([predict_inner_rows(layer, X) for layer in model.layers])
+    return join_columns(model.ops, Ys)
+
+
 @when_frozen(_frozen)
+@inner_rows_by(_inner_rows)
 @predicted_by(_predict)
 @reaches(widest_reach)
 def forward(model: Model[InT, OutT], X: InT, is_train: bool) -> Tuple[OutT, Callable]:

@@ -6,6 +6,7 @@ from ..model import Model
 from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Floats2d, Ragged
+from .inner_rows import inner_rows_by
 from .input_errors import describe, is_array
 from .row_blocks import reaches
 from .sequence_conversion import ragged_maker
@@ -33,6 +34,11 @@ def _predict(model: Model, X: Any) -> Any:
     return forward(model, X, False)[0]
 
 
+def _inner_rows(model: Model, X: Any) -> Any:
+    return model.ops.sliding_windows(X, model.attrs["window_size"], inner=True)
+
+
+@inner_rows_by(_inner_rows)
 @predicted_by(_predict)
 @reaches(lambda model: model.attrs["window_size"])
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable[[InT], InT]]:

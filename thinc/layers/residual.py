@@ -4,6 +4,7 @@ from ..model import Model
 from ..predictions import predicted_by
 from ..registration import registry
 from .containers import add_batches
+from .inner_rows import inner_rows_by, middle, predict_inner_rows
 from .row_blocks import reaches, summed_reach
 
 InT = TypeVar("InT")
@@ -30,6 +31,12 @@ def _predict(model: Model, X: Any) -> Any:
     return add_batches(X, model.layers[0].predict(X))
 
 
+def _inner_rows(model: Model, X: Any) -> Any:
+    Y = predict_inner_rows(model.layers[0], X)
+    return add_batches(middle(X, Y.shape[0]), Y)
+
+
+@inner_rows_by(_inner_rows)
 @predicted_by(_predict)
 @reaches(summed_reach)
 def forward(model: Model[InT, InT], X: InT, is_train: bool) -> Tuple[InT, Callable]:

@@ -21,6 +21,7 @@ BLOCK_ROWS = 2048
 MOST_ROWS = 2 * BLOCK_ROWS  # that are predicted at once
 
 _REACH: Dict[Callable, Reach] = {}
+_ROWWISE: set = set()
 _RAGGED_WRAPPERS: set = set()
 
 
@@ -30,6 +31,7 @@ _RAGGED_WRAPPERS: set = set()
 def rowwise(forward: FuncT) -> FuncT:
     """Decorator for a forward function: while predicting, row i of the output (counted on the
     first axis of arrays) depends on row i of the input only."""
+    _ROWWISE.add(forward)
     return reaches(lambda model: 0)(forward)
 
 
@@ -48,6 +50,10 @@ def runs_on_rows_of_ragged(forward: FuncT) -> FuncT:
     """Decorator for a forward function: of a Ragged, the only child gets the rows as one array."""
     _RAGGED_WRAPPERS.add(forward)
     return forward
+
+
+def is_rowwise(model: Model) -> bool:
+    return model._func in _ROWWISE
 
 
 def row_reach(model: Model) -> Optional[int]:

@@ -15,6 +15,7 @@ from ..predictions import Predict
 from ..types import ArrayXd, Padded, Ragged
 from .child_dims import copy_dims_up
 from .containers import padded_like
+from .inner_rows import predict_padded
 from .input_errors import describe
 
 
@@ -133,7 +134,12 @@ def converted_prediction(choose: ChooseConversion) -> Predict:
         if kind is None:
             return layer.predict(X)
         if kind is ListAsArray:
-            conversion: Conversion = ListAsArray(model.ops, X, model.attrs["pad"])
+            pad = model.attrs["pad"]
+            if pad and len(X) == 1 and type(X[0]) is numpy.ndarray and len(X[0]):
+                Y = predict_padded(layer, model.ops.flatten(X, pad=pad), pad)
+                if Y is not None:
+                    return [Y]
+            conversion: Conversion = ListAsArray(model.ops, X, pad)
         else:
             conversion = kind(model.ops, X)
         return conversion.leave(layer.predict(conversion.enter(X)))
