@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from thinc.api import NumpyOps, Ops
 from thinc.backends import cpu_kernels
 from thinc.backends.formulas import FORMULAS
-from thinc.backends.prepacked import HashTables, PrepackedAffine, PrepackedMaxout
+from thinc.backends.prepacked import PrepackedAffine, PrepackedMaxout
 
 OPS = NumpyOps()
 REFERENCE = Ops()
@@ -186,16 +186,6 @@ def test_the_classes_refuse_what_would_crash_them():
             PrepackedMaxout(*arguments)
     with pytest.raises(ValueError):
         PrepackedMaxout(numpy.ones((3, 0, 2), "f"), numpy.ones((3, 0), "f"), None)
-    for arguments in [
-        ([], (), (), None),
-        ([W], (-1,), (0,), None),
-        ([W], (0, 1), (0,), None),
-        ([W[:0]], (0,), (0,), None),
-        ([W, W.astype("d")], (0, 1), (0, 0), None),
-        ([b], (0,), (0,), None),
-    ]:
-        with pytest.raises(ValueError):
-            HashTables(*arguments)
 
 
 # ---- tables -------------------------------------------------------------------
@@ -214,23 +204,42 @@ def test_hash_embeddings_side_by_side(dtype, rows, sizes, extra, seed):
     ids = rng.integers(0, 2**63, (rows, len(sizes) + extra)).astype("uint64")
     columns = rng.permutation(ids.shape[1])[: len(sizes)].tolist()
     table_seeds = rng.integers(0, 2**32, len(sizes)).tolist()
-    found = OPS.frozen_hash_embed(tables, columns, table_seeds)
-    assert isinstance(found, HashTables)
+    arguments = (tables, columns, table_seeds)
     expected = numpy.concatenate(
         [
             OPS.hash_embed(E, ids[:, column], table_seed)[0]
-            for E, column, table_seed in zip(tables, columns, table_seeds, strict=True)
+            for E, column, table_seed in zip(*arguments, strict=True)
         ],
         axis=1,
     )
     for same in (ids, ids.astype("int64"), numpy.asfortranarray(ids)):
-        assert_array_equal(found(same), expected)
-    assert_allclose(
-        REFERENCE.frozen_hash_embed(tables, columns, table_seeds)(ids),
-        expected,
-        rtol=1e-5,
-        atol=1e-5,
-    )
+        assert_array_equal(OPS.hash_embed_columns(*arguments, same), expected)
+    backwards = [column - ids.shape[1] for column in columns]
+    assert_array_equal(OPS.hash_embed_columns(tables, backwards, table_seeds, ids), expected)
+    strided = [numpy.asfortranarray(E) for E in tables]
+    assert_array_equal(OPS.hash_embed_columns(strided, columns, table_seeds, ids), expected)
+    reference = REFERENCE.hash_embed_columns(*arguments, ids)
+    assert_allclose(reference, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("ops", [OPS, REFERENCE], ids=["numpy", "generic"])
+def test_hash_embeddings_refuse_what_does_not_fit(ops):
+    E, ids = normal((9, 2), "float32"), numpy.ones((3, 2), "uint64")
+    assert ops.hash_embed_columns([E, E], [0, 1], [0, 1], ids).shape == (3, 4)
+    for tables, columns, some_seeds, some_ids in [
+        ([E], [2], [0], ids),
+        ([E], [-3], [0], ids),
+        ([E, E], [0], [0, 1], ids),
+        ([E], [0], [0], ids[0]),
+        ([E], [0], [0], None),
+        ([E[:0]], [0], [0], ids),
+        ([E[0]], [0], [0], ids),
+        ([E], [0], [2**32], ids),
+        ([E], [0], [-1], ids),
+        ([], [], [], ids),
+    ]:
+        with pytest.raises((IndexError, ValueError, TypeError, OverflowError)):
+            ops.hash_embed_columns(tables, columns, some_seeds, some_ids)
 
 
 @every_dtype

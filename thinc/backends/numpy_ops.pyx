@@ -70,7 +70,7 @@ from .formulas import FORMULAS
 from .numpy_arrays import NumpyArrays
 from .ops import Ops
 from .ops_training import TINY
-from .prepacked import HashTables, PrepackedAffine, PrepackedMaxout
+from .prepacked import PrepackedAffine, PrepackedMaxout
 
 cnp.import_array()
 
@@ -424,18 +424,6 @@ class NumpyOps(NumpyArrays, Ops):
         if not are_plain(W, b, 3) or b.shape != W.shape[:2] or W.shape[1] == 0:
             return otherwise
         return PrepackedMaxout(W, b, otherwise)
-
-    def frozen_hash_embed(self, tables, columns, seeds):
-        otherwise = Ops.frozen_hash_embed(self, tables, columns, seeds)
-        if not tables or not all(
-            are_plain(E, tables[0], 2) and 0 < E.shape[0] < (1 << 32) for E in tables
-        ):
-            return otherwise
-        if not all(column >= 0 for column in columns) or not all(
-            0 <= seed < (1 << 32) for seed in seeds
-        ):
-            return otherwise
-        return HashTables(tables, columns, seeds, otherwise)
 
     def backprop_affine_maxout(self, dY, which, X, W, dW, db, *, input_gradient=True):
         cdef ndarray x, w, dy, chosen
@@ -1089,6 +1077,48 @@ class NumpyOps(NumpyArrays, Ops):
                 k.hash_rows(u32(rows), <uint64_t*>PyArray_DATA(keys), n, s, nr_row)
                 k.f64.gather_add(f64(Y), O, f64(table), u32(rows), n, 4, O)
         return Y, rows
+
+    def hash_embed_columns(self, tables, columns, seeds, ids):
+        cdef ndarray x, table, keys, rows, Y
+        cdef int64_t n, O, i, column, offset = 0, width = 0, nr_column
+        cdef uint64_t* key
+        cdef const uint64_t* source
+        cdef uint32_t seed
+        cdef const KernelTable* k = kernels()
+        if not cnp.PyArray_Check(ids) or not len(tables) == len(columns) == len(seeds) > 0:
+            return Ops.hash_embed_columns(self, tables, columns, seeds, ids)
+        x = ids
+        if PyArray_NDIM(x) != 2 or PyArray_TYPE(x) != NPY_UINT64 or not cnp.PyArray_ISCARRAY_RO(x):
+            return Ops.hash_embed_columns(self, tables, columns, seeds, ids)
+        n = PyArray_DIMS(x)[0]
+        nr_column = PyArray_DIMS(x)[1]
+        table = floats(tables[0])
+        for E, index in zip(tables, columns):
+            if table is None or floats_like(E, table, 2) is not E or not 0 <= index < nr_column:
+                return Ops.hash_embed_columns(self, tables, columns, seeds, ids)
+            if not 0 < PyArray_DIMS(<ndarray>E)[0] < (1 << 32):
+                return Ops.hash_embed_columns(self, tables, columns, seeds, ids)
+            width += PyArray_DIMS(<ndarray>E)[1]
+        keys = empty1(n, NPY_UINT64)
+        rows = empty2(n, 4, NPY_UINT32)
+        Y = empty2(n, width, PyArray_TYPE(table))
+        key = <uint64_t*>PyArray_DATA(keys)
+        for E, index, s in zip(tables, columns, seeds):
+            table = E
+            column = index
+            seed = s
+            source = <const uint64_t*>PyArray_DATA(x) + column
+            O = PyArray_DIMS(table)[1]
+            with nogil:
+                for i in range(n):
+                    key[i] = source[i * nr_column]
+                k.hash_rows(u32(rows), key, n, seed, <uint32_t>PyArray_DIMS(table)[0])
+                if PyArray_TYPE(table) == NPY_FLOAT:
+                    k.f32.gather_add(f32(Y) + offset, width, f32(table), u32(rows), n, 4, O)
+                else:
+                    k.f64.gather_add(f64(Y) + offset, width, f64(table), u32(rows), n, 4, O)
+            offset += O
+        return Y
 
     # ---- LSTM: one layer, one direction (thinc.backends.lstm stacks them) -----
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Sequence, Tuple, cast
+from typing import Any, List, Sequence, Tuple, cast
 
 from ..types import Floats1d, Floats2d, Ints1d, Ints2d
 from .murmur import murmur3_of_bytes, murmur3_of_keys
@@ -69,20 +69,22 @@ class TableMethods:
         rows = self.hash(as_uint64(self.xp, ids), seed) % self.xp.uint32(max(E.shape[0], 1))
         return E[rows].sum(axis=1, dtype=E.dtype), rows
 
-    def frozen_hash_embed(
-        self, tables: Sequence[Floats2d], columns: Sequence[int], seeds: Sequence[int]
-    ) -> Callable[[Ints2d], Floats2d]:
-        """hash_embed of several columns of ids, side by side, for tables that will not change
-        any more: a function from ids (n, columns) to Y (n, sum of widths)."""
+    def hash_embed_columns(
+        self,
+        tables: Sequence[Floats2d],
+        columns: Sequence[int],
+        seeds: Sequence[int],
+        ids: Ints2d,
+    ) -> Floats2d:
+        """hash_embed of several columns of ids, each with a table and a seed, side by side.
 
-        def embed(ids: Ints2d) -> Floats2d:
-            embedded: List[Any] = [
-                self.hash_embed(E, cast(Any, ids)[:, column], seed)[0]
-                for E, column, seed in zip(tables, columns, seeds, strict=True)
-            ]
-            return cast(Floats2d, self.xp.concatenate(embedded, axis=1))
-
-        return embed
+        ids: integers (n, any number of columns). Returns (n, sum of the tables' widths).
+        """
+        embedded: List[Any] = [
+            self.hash_embed(E, cast(Any, ids)[:, column], seed)[0]
+            for E, column, seed in zip(tables, columns, seeds, strict=True)
+        ]
+        return cast(Floats2d, self.xp.concatenate(embedded, axis=1))
 
     # ---- linear models of hashed features ------------------------------------
 

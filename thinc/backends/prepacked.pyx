@@ -4,12 +4,10 @@ Each class is a function from X to Y, made from a frozen layer's parameters. Arg
 its compiled path does not take go to the method of the ops that means the same.
 """
 cimport numpy as cnp
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t
 from numpy cimport (
     NPY_FLOAT,
     NPY_UINT8,
-    NPY_UINT32,
-    NPY_UINT64,
     PyArray_DATA,
     PyArray_DIMS,
     PyArray_NDIM,
@@ -19,7 +17,7 @@ from numpy cimport (
 )
 
 from .cpu_kernels cimport ACTIVATION_COUNT, Activation, KernelTable, kernels
-from .typed_arrays cimport empty1, empty2, f32, f64, floats, floats_like, is_float, rows_of, u32
+from .typed_arrays cimport empty1, empty2, f32, f64, is_float, rows_of
 
 cnp.import_array()
 
@@ -158,74 +156,6 @@ cdef class PrepackedMaxout:
             with nogil:
                 k.f64.affine_maxout(f64(Y), NULL, f64(x), ldx, f64(self.w), f64(self.bias),
                                     <double*>packed, <double*>windows, M, O, P, K)
-        return Y
-
-
-cdef class HashTables:
-    """ids (n, columns) -> the hash embeddings of some columns, side by side."""
-    cdef object otherwise
-    cdef list tables
-    cdef tuple columns, seeds
-    cdef int64_t width, nr_column
-
-    def __init__(self, tables, columns, seeds, otherwise):
-        """tables: (V, O) each, of one dtype, float32 or float64, contiguous, with rows.
-        columns: not negative. seeds: of 32 bits."""
-        cdef ndarray first, table
-        self.otherwise = otherwise
-        self.tables = list(tables)
-        self.columns = tuple(columns)
-        self.seeds = tuple(seeds)
-        if not len(self.tables) == len(self.columns) == len(self.seeds) > 0 or min(columns) < 0:
-            raise ValueError("expected a column and a seed for each of at least one table")
-        first = self.tables[0]
-        self.width = 0
-        for table in self.tables:
-            check_weights(table, 2)
-            if PyArray_TYPE(table) != PyArray_TYPE(first) or not 0 < PyArray_DIMS(table)[0] < (1 << 32):
-                raise ValueError("expected tables of one dtype, each with rows")
-            self.width += PyArray_DIMS(table)[1]
-        self.nr_column = max(self.columns) + 1
-
-    def __call__(self, ids):
-        cdef ndarray x, keys, rows, Y, table
-        cdef int64_t n, i, column, offset = 0, ldx, O
-        cdef uint32_t seed
-        cdef uint64_t* key
-        cdef const uint64_t* source
-        cdef const KernelTable* k = kernels()
-        if not cnp.PyArray_Check(ids):
-            return self.otherwise(ids)
-        x = ids
-        if (
-            PyArray_NDIM(x) != 2
-            or PyArray_TYPE(x) != NPY_UINT64
-            or not cnp.PyArray_ISCARRAY_RO(x)
-            or PyArray_DIMS(x)[1] < self.nr_column
-        ):
-            return self.otherwise(ids)
-        n = PyArray_DIMS(x)[0]
-        ldx = PyArray_DIMS(x)[1]
-        table = self.tables[0]
-        keys = empty1(n, NPY_UINT64)
-        rows = empty2(n, 4, NPY_UINT32)
-        Y = empty2(n, self.width, PyArray_TYPE(table))
-        key = <uint64_t*>PyArray_DATA(keys)
-        for position in range(len(self.tables)):
-            table = self.tables[position]
-            column = self.columns[position]
-            seed = self.seeds[position]
-            source = <const uint64_t*>PyArray_DATA(x) + column
-            O = PyArray_DIMS(table)[1]
-            with nogil:
-                for i in range(n):
-                    key[i] = source[i * ldx]
-                k.hash_rows(u32(rows), key, n, seed, <uint32_t>PyArray_DIMS(table)[0])
-                if PyArray_TYPE(table) == NPY_FLOAT:
-                    k.f32.gather_add(f32(Y) + offset, self.width, f32(table), u32(rows), n, 4, O)
-                else:
-                    k.f64.gather_add(f64(Y) + offset, self.width, f64(table), u32(rows), n, 4, O)
-            offset += O
         return Y
 
 

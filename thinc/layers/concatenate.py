@@ -1,6 +1,5 @@
-from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, List, Optional, Tuple, TypeVar
 
-from ..freezing import Prediction, when_frozen
 from ..model import Model
 from ..model_errors import LAYER_ERRORS
 from ..predictions import predicted_by
@@ -8,7 +7,7 @@ from ..registration import registry
 from ..types import XY_XY_OutT
 from ..util import get_width
 from .containers import batch_width, join_columns, sum_gradients, take_columns
-from .hashembed import frozen_hash_columns
+from .hashembed import hash_columns
 from .inner_rows import inner_rows_by, middles, predict_inner_rows
 from .noop import noop
 from .row_blocks import reaches, widest_reach
@@ -48,30 +47,14 @@ def concatenate(*layers: Model[Any, Any]) -> Model[Any, XY_XY_OutT]:
 
 
 def _predict(model: Model, X: Any) -> Any:
-    return join_columns(model.ops, [layer.predict(X) for layer in model.layers])
-
-
-def _frozen(model: Model) -> Prediction:
     layers = model.layers
-    embed = frozen_hash_columns(layers)
-    as_frozen = _settings_below(layers)
-
-    def predict(X: Any) -> Any:
-        if embed is not None and _settings_below(layers) == as_frozen:
-            try:
-                return embed(X)
-            except LAYER_ERRORS:  # one by one, they say which of them it is
-                pass
-        return _predict(model, X)
-
-    return predict
-
-
-def _settings_below(layers: Sequence[Model]) -> List[Any]:
-    """What the layers' children are, and what could change of them."""
-    return [
-        (child, child.is_frozen, dict(child.attrs)) for layer in layers for child in layer.layers
-    ]
+    found = hash_columns(layers)
+    if found is not None:
+        try:
+            return model.ops.hash_embed_columns(*found, X)
+        except LAYER_ERRORS:  # one by one, the layers say which of them it is
+            pass
+    return join_columns(model.ops, [layer.predict(X) for layer in layers])
 
 
 def _inner_rows(model: Model, X: Any) -> Any:
@@ -79,7 +62,6 @@ def _inner_rows(model: Model, X: Any) -> Any:
     return join_columns(model.ops, Ys)
 
 
-@when_frozen(_frozen)
 @inner_rows_by(_inner_rows)
 @predicted_by(_predict)
 @reaches(widest_reach)

@@ -6,7 +6,7 @@ from ..model import Model
 from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Floats2d, Ragged
-from .inner_rows import inner_rows_by
+from .inner_rows import TooFewRows, inner_rows_by
 from .input_errors import describe, is_array
 from .row_blocks import reaches
 from .sequence_conversion import ragged_maker
@@ -35,7 +35,10 @@ def _predict(model: Model, X: Any) -> Any:
 
 
 def _inner_rows(model: Model, X: Any) -> Any:
-    return model.ops.sliding_windows(X, model.attrs["window_size"], inner=True)
+    window_size = model.attrs["window_size"]
+    if X.shape[0] < 2 * window_size:
+        raise TooFewRows(f"no row of {X.shape[0]} has {window_size} on each side")
+    return model.ops.sliding_windows(X, window_size, inner=True)
 
 
 @inner_rows_by(_inner_rows)

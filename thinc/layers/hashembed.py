@@ -1,16 +1,19 @@
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union, cast
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union, cast
 
-from ..freezing import Prediction
 from ..initializers import uniform_init
 from ..model import Model
 from ..predictions import predicted_by
 from ..registration import registry
 from ..types import Floats2d, Ints1d, Ints2d
+from .array_getitem import TupleIndex
 from .array_getitem import forward as take_items
+from .chain import forward as run_chain
 from .embed import accumulate_row_grad, column_mask, embed_column
 from .input_errors import check_array, describe
 from .row_blocks import rowwise
+
+ALL_ROWS = slice(0, None)
 
 
 @registry.layers("HashEmbed.v1")
@@ -102,25 +105,20 @@ def _usable(ids: Any) -> Any:
     )
 
 
-def frozen_hash_columns(layers: Sequence[Model]) -> Optional[Prediction]:
-    """One function for hash embeddings of one column each, all frozen, side by side; None if
-    the layers are something else."""
-    parts = [list(layer.layers) for layer in layers]
-    if not parts or any(
-        [node._func for node in nodes] != [take_items, forward] or not nodes[1].is_frozen
-        for nodes in parts
-    ):
-        return None
-    indices = [items.attrs["index"] for items, _ in parts]
-    if any(
-        not isinstance(index, tuple)
-        or index[:-1] != (slice(0, None),)
-        or not isinstance(index[-1], int)
-        for index in indices
-    ):
-        return None
-    return layers[0].ops.frozen_hash_embed(
-        [embed.get_param("E") for _, embed in parts],
-        [index[-1] for index in indices],
-        [embed.attrs["seed"] for _, embed in parts],
-    )
+def hash_columns(layers: Sequence[Model]) -> Optional[Tuple[List, List, List]]:
+    """The tables, columns and seeds of layers that are all hash embeddings of one column; None
+    if one is something else."""
+    tables, columns, seeds = [], [], []
+    for layer in layers:
+        nodes = layer.layers
+        if len(nodes) != 2 or layer._func is not run_chain or nodes[1]._func is not forward:
+            return None
+        index = nodes[0].attrs.get("index")
+        if nodes[0]._func is not take_items or type(index) is not TupleIndex or len(index) != 2:
+            return None
+        if index[0] != ALL_ROWS or type(index[1]) is not int:
+            return None
+        tables.append(nodes[1].get_param("E"))
+        columns.append(index[1])
+        seeds.append(nodes[1].attrs["seed"])
+    return tables, columns, seeds

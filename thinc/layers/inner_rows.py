@@ -8,12 +8,17 @@ eleven. Layers say by a decorator of their forward function how they make the in
 from typing import Any, Callable, Dict, Optional, Sequence, TypeVar
 
 from ..model import Model
+from ..model_errors import LAYER_ERRORS
 from .row_blocks import is_rowwise
 
 FuncT = TypeVar("FuncT", bound=Callable)
 InnerRows = Callable[[Model, Any], Any]
 
 _INNER_ROWS: Dict[Callable, InnerRows] = {}
+
+
+class TooFewRows(ValueError):
+    """All rows of an array are outer rows to a layer."""
 
 
 def inner_rows_by(compute: InnerRows) -> Callable[[FuncT], FuncT]:
@@ -29,7 +34,10 @@ def inner_rows_by(compute: InnerRows) -> Callable[[FuncT], FuncT]:
 
 def predict_inner_rows(model: Model, X: Any) -> Any:
     """The model's prediction for the array X without the rows at either end for which it
-    would look beyond X. knows_inner_rows(model) must be true."""
+    would look beyond X. knows_inner_rows(model) must be true.
+
+    Raises TooFewRows if there are not twice as many as the layers look at on one side.
+    """
     compute = _INNER_ROWS.get(model._func)
     return model.predict(X) if compute is None else compute(model, X)
 
@@ -48,11 +56,14 @@ def knows_inner_rows(model: Model) -> bool:
 
 def predict_padded(model: Model, padded: Any, pad: int) -> Optional[Any]:
     """The model's prediction for `padded` (an array) without the first and the last `pad` rows.
-    None if it has to be made otherwise: the layers look further than `pad` rows, or have not
-    said how far."""
+    None if it has to be made otherwise: the layers look further than `pad` rows, have not
+    said how far, or fail, as the error had better be raised where it names its place."""
     if not knows_inner_rows(model):
         return None
-    Y = predict_inner_rows(model, padded)
+    try:
+        Y = predict_inner_rows(model, padded)
+    except LAYER_ERRORS:
+        return None
     wanted = padded.shape[0] - 2 * pad
     left = Y.shape[0] - wanted
     return None if left < 0 else middle(Y, wanted)
