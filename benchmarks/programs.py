@@ -21,6 +21,8 @@ class Program(NamedTuple):
     limit: whose share of the machine's limit is shown ("flops", "near", "far"), and the
         goal for it, in percent.
     also: further libraries that have the workload.
+    ours: what stands in front of the work's name for us: "frozen" for a model that has been
+        frozen, which the others do not know.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Program(NamedTuple):
     torch: Optional[float] = None
     limit: Optional[Tuple[str, Optional[float]]] = None
     also: Tuple[str, ...] = ("torch",)
+    ours: str = "thinc"
 
 
 OTHERS = ("torch", "compiled", "jax")
@@ -47,6 +50,13 @@ PROGRAMS = [
     Program("tagger, one document of 5 words", "tagger:latency5", 0.25, 0.4),
     Program("tagger, one document of 20 words", "tagger:latency20", 0.25, 0.4),
     Program("tagger, one document of 100 words", "tagger:latency100", 0.25, 0.4),
+    Program("tagger, frozen: predict", "tagger:predict", 0.25, 0.6, ("flops", 65),
+            ours="frozen"),
+    Program("tagger, frozen: one document of 5 words", "tagger:latency5", 0.25, 0.4, ours="frozen"),
+    Program("tagger, frozen: one document of 20 words", "tagger:latency20", 0.25, 0.4, ours="frozen"),
+    Program("tagger, frozen: one document of 100 words", "tagger:latency100", 0.25, 0.4, ours="frozen"),
+    Program("MLP 784-128-128-10, frozen: predict", "mlp:small_predict", None, None,
+            ("flops", None), ours="frozen"),
     Program("text classifier with attention, train", "textcat:attention_train", 0.35, 0.9,
             ("flops", None)),
     Program("text classifier with attention, predict", "textcat:attention_predict", 0.35, 0.9,
@@ -57,6 +67,7 @@ PROGRAMS = [
     Program("sparse linear, 2^18 features, without optimizer", "textcat:sparse_update", 0.35,
             also=()),
     Program("sparse linear, 2^18 features, predict", "textcat:sparse_predict", 0.35, 0.9),
+    Program("sparse linear, frozen: predict", "textcat:sparse_predict", 0.35, 0.9, ours="frozen"),
     Program("siamese, train", "siamese:train", 0.35, 0.9, ("flops", None)),
     Program("Adam, 1M float32", "parts:adam", 0.2, 1.0, ("near", 70)),
     Program("dropout mask 2000 x 384", "parts:dropout", 0.15, 0.15),
@@ -118,7 +129,7 @@ def row(program: Program, interpreters: Interpreters, limits: Limits, options: O
     sides = [
         Side(
             interpreters.worker(library),
-            f"workloads.{module}:{'thinc' if library == 'ours' else library}_{name}",
+            f"workloads.{module}:{program.ours if library == 'ours' else library}_{name}",
         )
         for library in libraries
     ]

@@ -221,10 +221,12 @@ compiled_wide_train_on_data = compiled_wide_train
 jax_small_train_on_data, jax_wide_train_on_data = jax_small_train, jax_wide_train
 
 
-def thinc_small_predict():
+def thinc_small_predict(frozen=False):
     """5,120 rows in batches of 128."""
     X = data(**SMALL)[0]
     model = thinc_model(SMALL["widths"], 0.2)
+    if frozen:
+        model.freeze()
 
     def predict():
         for i in range(0, len(X), 128):
@@ -232,6 +234,10 @@ def thinc_small_predict():
 
     flops = forward_flops(**SMALL)
     return Work(predict, lambda: {"Y": model.predict(X[:128])}, flops=flops, units=len(X))
+
+
+def frozen_small_predict():
+    return thinc_small_predict(frozen=True)
 
 
 def torch_small_predict():

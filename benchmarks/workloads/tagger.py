@@ -79,10 +79,12 @@ def thinc_train():
     return Work(epoch, result, flops=3 * forward_flops(words), units=words)
 
 
-def thinc_predict():
+def thinc_predict(frozen=False):
     """200 documents in batches of 32."""
     docs, _ = data()
     model = thinc_model()
+    if frozen:
+        model.freeze()
 
     def predict():
         for i in range(0, len(docs), BATCH):
@@ -97,10 +99,12 @@ def thinc_predict():
     )
 
 
-def thinc_latency(words):
+def thinc_latency(words, frozen=False):
     """One document: the median time of a call."""
     docs, _ = data(1, words, words)
     model = thinc_model()
+    if frozen:
+        model.freeze()
     return Work(
         lambda: model.predict(docs),
         lambda: {"probabilities": model.predict(docs)[0]},
@@ -120,6 +124,22 @@ def thinc_latency20():
 
 def thinc_latency100():
     return thinc_latency(100)
+
+
+def frozen_predict():
+    return thinc_predict(frozen=True)
+
+
+def frozen_latency5():
+    return thinc_latency(5, frozen=True)
+
+
+def frozen_latency20():
+    return thinc_latency(20, frozen=True)
+
+
+def frozen_latency100():
+    return thinc_latency(100, frozen=True)
 
 
 # ---- PyTorch. The rows of the hash tables are computed beforehand and cost it nothing ----

@@ -229,12 +229,18 @@ def thinc_sparse_update():
     return Work(update, result, prepare=clear, units=len(X[0]))
 
 
-def thinc_sparse_predict():
+def thinc_sparse_predict(frozen=False):
     X, _ = sparse_data()
     model = sparse_model()
+    if frozen:
+        model.freeze()
     return Work(
         lambda: model.predict(X), lambda: {"scores": model.predict(X)}, units=len(X[0])
     )
+
+
+def frozen_sparse_predict():
+    return thinc_sparse_predict(frozen=True)
 
 
 def torch_sparse(compute_gradient):
