@@ -4,7 +4,7 @@ A layer may say by a decorator of its forward function how it predicts once it i
 with parameters in another layout. All training goes through the forward function as ever.
 """
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
 import numpy
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 FuncT = TypeVar("FuncT", bound=Callable)
 Prediction = Callable[[Any], Any]
 
-_MAKERS: Dict[Callable, Callable[["Model"], Prediction]] = {}
+Maker = Callable[["Model"], Optional[Prediction]]
+
+_MAKERS: Dict[Callable, Maker] = {}
 
 
-def when_frozen(make: Callable[["Model"], Prediction]) -> Callable[[FuncT], FuncT]:
+def when_frozen(make: Maker) -> Callable[[FuncT], FuncT]:
     """Decorator for a forward function: make(model) gives the function from X to Y that a
-    frozen model predicts with.
+    frozen model predicts with, or None if that is nothing special.
 
     make is called once the parameters can be relied upon. What it looks up by itself (layers,
     attributes) may still change, so that belongs into the function that it returns.
@@ -32,6 +34,25 @@ def when_frozen(make: Callable[["Model"], Prediction]) -> Callable[[FuncT], Func
         return forward
 
     return decorate
+
+
+class Watch:
+    """Notices when frozen nodes are no longer as they were: other layers, another forward
+    function, another value of some attributes, no longer frozen or frozen anew."""
+
+    def __init__(self, nodes: Sequence["Model"], attrs: Sequence[str] = ()):
+        self._nodes = list(nodes)
+        self._attrs = [(node.attrs, name) for node in nodes for name in attrs if name in node.attrs]
+        self._before = self._state()
+
+    def nothing_changed(self) -> bool:
+        return self._state() == self._before
+
+    def _state(self) -> List[Any]:
+        state: List[Any] = [attrs.get(name) for attrs, name in self._attrs]
+        for node in self._nodes:
+            state += (node._func, node._frozen, *node._layers)
+        return state
 
 
 def check_can_freeze(node: "Model") -> None:
@@ -51,12 +72,11 @@ def freeze_node(node: "Model") -> None:
     for name in node.param_names:
         node.set_grad(name, None)
         node.set_param(name, _read_only_copy(node.get_param(name)))
-    node._frozen = True
+    node._frozen = object()
     make = _MAKERS.get(node._func)
     predict = PREDICTIONS.get(node._func)
-    if make is not None:
-        node._prediction = make(node)
-    elif predict is not None:
+    node._prediction = None if make is None else make(node)
+    if node._prediction is None and predict is not None:
         node._prediction = partial(predict, node)
 
 
@@ -64,7 +84,7 @@ def unfreeze_node(node: "Model") -> None:
     """Parameters become copies that can be written to."""
     if not node._frozen:
         return
-    node._frozen = False
+    node._frozen = None
     node._prediction = None
     for name in node.param_names:
         node.set_param(name, node.get_param(name).copy())

@@ -102,7 +102,7 @@ class Model(Generic[InT, OutT]):
     _layers: List["Model"]
     _shims: List["Shim"]
     _has_params: Dict[str, Optional[bool]]
-    _frozen: bool
+    _frozen: Optional[object]  # what stands for the time since when it is
     _prediction: Optional[Callable[[Any], Any]]  # of a frozen model, in place of _func
 
     __slots__ = (
@@ -148,7 +148,7 @@ class Model(Generic[InT, OutT]):
         self._layers = list(layers)
         self._shims = list(shims)
         self._has_params = {}
-        self._frozen = False
+        self._frozen = None
         self._prediction = None
         for param_name, value in params.items():
             self.set_param(param_name, value)
@@ -269,7 +269,7 @@ class Model(Generic[InT, OutT]):
     @property
     def is_frozen(self) -> bool:
         """Whether this node has been frozen (its layers may have been, or not)."""
-        return self._frozen
+        return self._frozen is not None
 
     # What the model holds.
 
@@ -578,13 +578,13 @@ class Model(Generic[InT, OutT]):
     def __getstate__(self) -> Dict[str, Any]:
         state = {name: getattr(self, name) for name in Model.__slots__}
         state.update(getattr(self, "__dict__", {}))  # of a subclass
-        state.update(_frozen=False, _prediction=None)  # layouts are this process's own
+        state.update(_frozen=None, _prediction=None)  # layouts are this process's own
         return state
 
     def __setstate__(self, state: Any) -> None:
         # thinc 8.3 pickles a pair: the dict of a subclass or None, and the slots.
         parts = state if isinstance(state, tuple) else (state,)
-        self._frozen, self._prediction = False, None
+        self._frozen, self._prediction = None, None
         for part in parts:
             for name, value in (part or {}).items():
                 setattr(self, name, value)

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from thinc.api import NumpyOps, Ops
 from thinc.backends import cpu_kernels
 from thinc.backends.formulas import FORMULAS
-from thinc.backends.prepacked import PrepackedAffine, PrepackedMaxout
+from thinc.backends.prepacked import EmbeddedMaxout, PrepackedAffine, PrepackedMaxout
 
 OPS = NumpyOps()
 REFERENCE = Ops()
@@ -287,3 +287,89 @@ def test_sparse_linear_by_feature_refuses_what_does_not_fit():
         for ops in (OPS, REFERENCE):
             with pytest.raises((IndexError, ValueError, TypeError, AttributeError)):
                 ops.sparse_linear_by_feature(**arguments)
+
+
+# ---- embeddings under a maxout ---------------------------------------------------
+
+
+@every_dtype
+@given(
+    rows=st.integers(0, 30),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    width=st.sampled_from([32, 33, 40]),
+    outputs=st.integers(0, 40),
+    pieces=st.integers(1, 4),
+    seed=seeds,
+)
+def test_embedded_maximum(dtype, rows, sizes, width, outputs, pieces, seed):
+    rng = numpy.random.default_rng(seed)
+    tables = [normal((n, width), dtype, i) for i, n in enumerate(sizes)]
+    columns = rng.permutation(len(sizes)).tolist()
+    table_seeds = rng.integers(0, 2**32, len(sizes)).tolist()
+    W = normal((outputs, pieces, width * len(sizes)), dtype, seed)
+    b = normal((outputs, pieces), dtype, seed)
+    ids = rng.integers(0, 2**63, (rows, len(sizes))).astype("uint64")
+    layer = OPS.frozen_embedded_maximum(tables, columns, table_seeds, W, b)
+    assert isinstance(layer, EmbeddedMaxout)
+    embedded = OPS.hash_embed_columns(tables, columns, table_seeds, ids)
+    expected = OPS.affine_maximum(embedded.astype("d"), W.astype("d"), b.astype("d"))
+    close = {"rtol": 1e-3, "atol": 1e-3} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-9}
+    for same in (ids, numpy.asfortranarray(ids), ids.astype("int64")):
+        found = layer(same)
+        assert found.dtype == dtype and found.shape == (rows, outputs)
+        assert_allclose(found, expected, **close)
+    assert REFERENCE.frozen_embedded_maximum(tables, columns, table_seeds, W, b) is None
+
+
+def test_embedded_maximum_takes_the_first_nan_and_ties():
+    E, W = normal((9, 32), "float32"), normal((3, 2, 32), "float32")
+    b = numpy.array([[numpy.nan, 1], [0, numpy.nan], [0, 0]], "float32")
+    ids = numpy.arange(20, dtype="uint64").reshape((-1, 1))
+    found = OPS.frozen_embedded_maximum([E], [0], [0], W, b)(ids)
+    assert numpy.isnan(found[:, :2]).all() and numpy.isfinite(found[:, 2]).all()
+
+
+def test_embedded_maximum_is_refused_where_it_does_not_fit_or_pay():
+    E, W, b = normal((9, 32), "float32"), normal((3, 2, 32), "float32"), normal((3, 2), "float32")
+    assert OPS.frozen_embedded_maximum([E], [0], [0], W, b) is not None
+    for tables, columns, some_seeds, some_W, some_b in [
+        ([], [], [], W, b),
+        ([E[:, :9]], [0], [0], W[:, :, :9].copy(), b),
+        ([E], [-1], [0], W, b),
+        ([E], [0], [-1], W, b),
+        ([E[:0]], [0], [0], W, b),
+        ([E, E], [0, 1], [0, 1], W, b),
+        ([E.astype("d")], [0], [0], W, b),
+        ([E], [0], [0], W[:, :0], b[:, :0]),
+        ([E], [0], [0], W, b[:2]),
+        (
+            [normal((200_000, 32), "float32")],
+            [0],
+            [0],
+            normal((96, 3, 32), "float32"),
+            normal((96, 3), "float32"),
+        ),
+    ]:
+        assert OPS.frozen_embedded_maximum(tables, columns, some_seeds, some_W, some_b) is None
+
+
+def test_the_class_refuses_what_would_crash_it():
+    products, bias = normal((9, 2, 3), "float32"), normal((2, 3), "float32")
+    EmbeddedMaxout(products, bias, [4, 5], [0, 1], [0, 1], None)
+    for arguments in [
+        (products, bias, [4, 4], [0, 1], [0, 1]),
+        (products, bias, [9, 0], [0, 1], [0, 1]),
+        (products, bias, [10, -1], [0, 1], [0, 1]),
+        (products, bias, [9], [-1], [0]),
+        (products, bias, [9], [0, 1], [0]),
+        (products, bias, [9], [0], []),
+        (products, bias, [], [], []),
+        (products, bias[:1], [9], [0], [0]),
+        (products, bias[:, :2].copy(), [9], [0], [0]),
+        (products, bias.astype("d"), [9], [0], [0]),
+        (products[:, :0], bias[:0], [9], [0], [0]),
+        (products[:, :, ::2], bias[:, ::2], [9], [0], [0]),
+        (products[0], bias, [2], [0], [0]),
+    ]:
+        with pytest.raises(ValueError):
+            EmbeddedMaxout(*arguments, None)

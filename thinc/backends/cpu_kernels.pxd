@@ -72,6 +72,8 @@ cdef extern from "kernel_table.hpp" namespace "thinc" nogil:
                                         int64_t nr_seq, int64_t width) noexcept
         void gather_add(T* Y, int64_t ldy, const T* table, const uint32_t* indices, int64_t B,
                         int64_t K, int64_t width) noexcept
+        cbool gather_maxout(T* best, const T* table, const uint32_t* indices, const T* bias,
+                            int64_t B, int64_t K, int64_t O, int64_t pieces) noexcept
         void backprop_gather_add(T* table, const T* dY, const uint32_t* indices, int64_t B,
                                  int64_t K, int64_t width) noexcept
         void sparse_linear(T* Y, const T* W, const T* b, const uint32_t* cells, const T* values,

@@ -70,7 +70,7 @@ from .formulas import FORMULAS
 from .numpy_arrays import NumpyArrays
 from .ops import Ops
 from .ops_training import TINY
-from .prepacked import PrepackedAffine, PrepackedMaxout
+from .prepacked import EmbeddedMaxout, PrepackedAffine, PrepackedMaxout
 
 cnp.import_array()
 
@@ -79,6 +79,11 @@ cnp.import_array()
 cdef int64_t RELEASE_GIL_ABOVE = 20000
 
 cdef double SMALLEST_NORM = TINY
+
+# Products of tables with weights are kept if they fit an outer cache, and for tables of so
+# many columns each: adding up rows of narrower ones takes longer than their products.
+MOST_PRODUCT_BYTES = 32 << 20
+NARROWEST_TABLES = 32
 
 # Name of an activation -> its place in Kernels.values and Kernels.slopes.
 ACTIVATIONS = {name: position for position, name in enumerate(FORMULAS)}
@@ -424,6 +429,41 @@ class NumpyOps(NumpyArrays, Ops):
         if not are_plain(W, b, 3) or b.shape != W.shape[:2] or W.shape[1] == 0:
             return otherwise
         return PrepackedMaxout(W, b, otherwise)
+
+    def frozen_embedded_maximum(self, tables, columns, seeds, W, b):
+        cdef int64_t start = 0
+        if not are_plain(W, b, 3) or b.shape != W.shape[:2] or W.shape[1] == 0 or not tables:
+            return None
+        if not all(are_plain(E, W, 2) and E.shape[0] > 0 for E in tables):
+            return None
+        sizes = [E.shape[0] for E in tables]
+        nO, nP, nI = W.shape
+        rows = sum(sizes)
+        if (
+            sum([E.shape[1] for E in tables]) != nI
+            or min(columns) < 0
+            or not all(0 <= seed < 1 << 32 for seed in seeds)
+            or nI < NARROWEST_TABLES * len(tables)
+            or rows * nO * nP * W.itemsize > MOST_PRODUCT_BYTES
+        ):
+            return None
+        by_piece = numpy.ascontiguousarray(W.transpose((1, 0, 2))).reshape((nP * nO, nI))
+        products = numpy.empty((rows, nP * nO), dtype=W.dtype)
+        at = 0
+        for E in tables:
+            part = by_piece[:, start : start + E.shape[1]]
+            self.gemm(E, part, trans2=True, out=products[at : at + E.shape[0]])
+            at += E.shape[0]
+            start += E.shape[1]
+        layer = self.frozen_maximum(W, b)
+        return EmbeddedMaxout(
+            products.reshape((rows, nP, nO)),
+            numpy.ascontiguousarray(b.T),
+            sizes,
+            columns,
+            seeds,
+            lambda ids: layer(self.hash_embed_columns(tables, columns, seeds, ids)),
+        )
 
     def backprop_affine_maxout(self, dY, which, X, W, dW, db, *, input_gradient=True):
         cdef ndarray x, w, dy, chosen

@@ -142,6 +142,19 @@ class ProductMethods:
         which may keep W in a layout of its own."""
         return lambda X: self.affine_maximum(X, W, b)
 
+    def frozen_embedded_maximum(
+        self,
+        tables: Sequence[Floats2d],
+        columns: Sequence[int],
+        seeds: Sequence[int],
+        W: Floats3d,
+        b: Floats2d,
+    ) -> Optional[Callable[[Ints2d], Floats2d]]:
+        """affine_maximum of hash_embed_columns, for parameters that will not change any more:
+        a function of ids (n, columns) that adds up rows which have met the weights
+        beforehand. None where that does not pay."""
+        return None
+
     def backprop_affine_maxout(
         self,
         dY: Floats2d,

@@ -9,3 +9,15 @@ class PrepackedAffine:
 class PrepackedMaxout:
     def __init__(self, W: Any, b: Any, otherwise: Callable) -> None: ...
     def __call__(self, X: Any) -> Any: ...
+
+class EmbeddedMaxout:
+    def __init__(
+        self,
+        products: Any,
+        bias: Any,
+        sizes: Sequence[int],
+        columns: Sequence[int],
+        seeds: Sequence[int],
+        otherwise: Callable,
+    ) -> None: ...
+    def __call__(self, ids: Any) -> Any: ...

@@ -4,10 +4,12 @@ Each class is a function from X to Y, made from a frozen layer's parameters. Arg
 its compiled path does not take go to the method of the ops that means the same.
 """
 cimport numpy as cnp
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from numpy cimport (
     NPY_FLOAT,
     NPY_UINT8,
+    NPY_UINT32,
+    NPY_UINT64,
     PyArray_DATA,
     PyArray_DIMS,
     PyArray_NDIM,
@@ -17,7 +19,7 @@ from numpy cimport (
 )
 
 from .cpu_kernels cimport ACTIVATION_COUNT, Activation, KernelTable, kernels
-from .typed_arrays cimport empty1, empty2, f32, f64, is_float, rows_of
+from .typed_arrays cimport empty1, empty2, f32, f64, is_float, rows_of, u32
 
 cnp.import_array()
 
@@ -156,6 +158,101 @@ cdef class PrepackedMaxout:
             with nogil:
                 k.f64.affine_maxout(f64(Y), NULL, f64(x), ldx, f64(self.w), f64(self.bias),
                                     <double*>packed, <double*>windows, M, O, P, K)
+        return Y
+
+
+cdef class EmbeddedMaxout:
+    """ids (n, columns) -> maxout of the hash embeddings of some columns, side by side.
+
+    Each row of the tables has met its part of the weights beforehand: what is left to do for
+    an id is to add rows up.
+    """
+    cdef const KernelTable* k
+    cdef object otherwise
+    cdef ndarray products, bias
+    cdef tuple columns, seeds, sizes
+    cdef int64_t nr_column, O, P
+
+    def __init__(self, products, bias, sizes, columns, seeds, otherwise):
+        """products: (sum of sizes, pieces, O), bias: (pieces, O) of one dtype, float32 or
+        float64, contiguous. sizes: the rows of each table, all positive. columns: of ids."""
+        self.k = kernels()
+        self.otherwise = otherwise
+        self.products = products
+        self.bias = bias
+        check_weights(self.products, 3)
+        check_weights(self.bias, 2)
+        self.sizes = tuple(sizes)
+        self.columns = tuple(columns)
+        self.seeds = tuple(seeds)
+        self.P = PyArray_DIMS(self.products)[1]
+        self.O = PyArray_DIMS(self.products)[2]
+        if (
+            PyArray_TYPE(self.products) != PyArray_TYPE(self.bias)
+            or PyArray_DIMS(self.bias)[0] != self.P
+            or PyArray_DIMS(self.bias)[1] != self.O
+            or self.P == 0
+            or not len(self.sizes) == len(self.columns) == len(self.seeds) > 0
+            or min(self.sizes) <= 0
+            or min(self.columns) < 0
+            or sum(self.sizes) != PyArray_DIMS(self.products)[0]
+            or sum(self.sizes) >= 1 << 32
+        ):
+            raise ValueError("products, bias, sizes, columns and seeds do not belong together")
+        self.nr_column = max(self.columns) + 1
+
+    def __call__(self, ids):
+        cdef ndarray x, keys, hashed, rows, Y
+        cdef int64_t n, i, j, column, ldx, t, K = 4 * len(self.sizes)
+        cdef uint32_t seed, size, offset = 0
+        cdef uint64_t* key
+        cdef const uint64_t* source
+        cdef uint32_t* row
+        cdef uint32_t* four
+        cdef bint done
+        cdef const KernelTable* k = self.k
+        if not cnp.PyArray_Check(ids):
+            return self.otherwise(ids)
+        x = ids
+        if (
+            PyArray_NDIM(x) != 2
+            or PyArray_TYPE(x) != NPY_UINT64
+            or not cnp.PyArray_ISCARRAY_RO(x)
+            or PyArray_DIMS(x)[1] < self.nr_column
+        ):
+            return self.otherwise(ids)
+        n = PyArray_DIMS(x)[0]
+        ldx = PyArray_DIMS(x)[1]
+        keys = empty1(n, NPY_UINT64)
+        hashed = empty2(n, 4, NPY_UINT32)
+        rows = empty2(n, K, NPY_UINT32)
+        Y = empty2(n, self.O, PyArray_TYPE(self.products))
+        key = <uint64_t*>PyArray_DATA(keys)
+        four = u32(hashed)
+        for t in range(len(self.sizes)):
+            column = self.columns[t]
+            seed = self.seeds[t]
+            size = self.sizes[t]
+            source = <const uint64_t*>PyArray_DATA(x) + column
+            row = u32(rows) + 4 * t
+            with nogil:
+                for i in range(n):
+                    key[i] = source[i * ldx]
+                k.hash_rows(four, key, n, seed, size)
+                for i in range(n):
+                    for j in range(4):
+                        row[i * K + j] = four[4 * i + j] + offset
+            offset += size
+        if PyArray_TYPE(Y) == NPY_FLOAT:
+            with nogil:
+                done = k.f32.gather_maxout(f32(Y), f32(self.products), u32(rows), f32(self.bias), n, K,
+                                           self.O, self.P)
+        else:
+            with nogil:
+                done = k.f64.gather_maxout(f64(Y), f64(self.products), u32(rows), f64(self.bias), n, K,
+                                           self.O, self.P)
+        if not done:
+            raise MemoryError("no memory for the sums of one row")
         return Y
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..late_names import late_getattr
+from . import embedded_maxout  # noqa: F401  (chain learns of it)
 from .add import add
 from .array_getitem import array_getitem
 from .bidirectional import bidirectional

@@ -1,6 +1,8 @@
-from typing import Any, Callable, Optional, Tuple, TypeVar
+from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
+from ..freezing import Prediction, when_frozen
 from ..model import Model
+from ..model_errors import LAYER_ERRORS
 from ..predictions import predicted_by
 from ..registration import registry
 from ..types import XY_YZ_OutT
@@ -11,6 +13,9 @@ from .width import measured_width, stack_width
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
 MidT = TypeVar("MidT")
+
+# Functions of two frozen layers that give them as one, or None: see embedded_maxout.Pair.
+FUSIONS: List[Callable[[Model, Model], Any]] = []
 
 
 @registry.layers("chain.v1")
@@ -42,11 +47,44 @@ def chain(
 
 
 def _predict(model: Model, X: Any) -> Any:
+    return _predict_with(model.layers, X)
+
+
+def _predict_with(layers: Sequence[Model], X: Any) -> Any:
     if may_have_many_rows(X):
-        return predict_layers(model.layers, X)
-    for layer in model.layers:
+        return predict_layers(layers, X)
+    for layer in layers:
         X = layer.predict(X)
     return X
+
+
+def _frozen(model: Model) -> Optional[Prediction]:
+    layers = list(model.layers)
+    for position, neighbours in enumerate(zip(layers, layers[1:], strict=False)):
+        for fuse in FUSIONS:
+            pair = fuse(*neighbours)
+            if pair is not None:
+                return _fused(model, position, pair)
+    return None
+
+
+def _fused(model: Model, position: int, pair: Any) -> Prediction:
+    """The chain's prediction with two layers as one, at a position."""
+    before = list(model.layers)
+    behind = before[position + 2 :]
+
+    def predict(X: Any) -> Any:
+        if model.layers != before or not pair.watch.nothing_changed():
+            return _predict(model, X)
+        for layer in before[:position]:
+            X = layer.predict(X)
+        try:
+            Y = pair.predict(X)
+        except LAYER_ERRORS:  # by itself, each layer says that it is the one
+            return _predict_with(before[position:], X)
+        return _predict_with(behind, Y)
+
+    return predict
 
 
 def _inner_rows(model: Model, X: Any) -> Any:
@@ -55,6 +93,7 @@ def _inner_rows(model: Model, X: Any) -> Any:
     return X
 
 
+@when_frozen(_frozen)
 @inner_rows_by(_inner_rows)
 @predicted_by(_predict)
 @reaches(summed_reach)

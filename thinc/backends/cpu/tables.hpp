@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "gemm_pack.hpp"
 #include "kernel_table.hpp"
 
 namespace thinc {
@@ -59,24 +60,55 @@ static inline void add_up_to_four_rows(T* y, const T* const* rows, int64_t count
 
 }  // namespace tables
 
+namespace tables {
+
+// y = (ACCUMULATE ? y : 0) + the sum of K > 0 rows of the table
+template <bool ACCUMULATE, typename T>
+static inline void add_rows_of(T* y, const T* table, const uint32_t* indices, int64_t K, int64_t width) {
+    for (int64_t k = 0; k < K; k += 4) {
+        const int64_t count = K - k < 4 ? K - k : 4;
+        const T* rows[4];
+        for (int64_t i = 0; i < count; ++i) rows[i] = table + indices[k + i] * width;
+        if (k == 0) add_up_to_four_rows<ACCUMULATE>(y, rows, count, width);
+        else add_up_to_four_rows<true>(y, rows, count, width);
+    }
+}
+
+}  // namespace tables
+
 template <typename T>
 static void gather_add(T* Y, int64_t ldy, const T* table, const uint32_t* indices, int64_t B,
                        int64_t K, int64_t width) {
-    if (K == 0) {
-        for (int64_t b = 0; b < B && width > 0; ++b) std::memset(Y + b * ldy, 0, width * sizeof(T));
-        return;
-    }
-    for (int64_t b = 0; b < B; ++b) {
+    for (int64_t b = 0; b < B; ++b, Y += ldy) {
         tables::prefetch_rows<false>(table, indices, b, B, K, width);
-        T* const y = Y + b * ldy;
-        for (int64_t k = 0; k < K; k += 4) {
-            const int64_t count = K - k < 4 ? K - k : 4;
-            const T* rows[4];
-            for (int64_t i = 0; i < count; ++i) rows[i] = table + indices[b * K + k + i] * width;
-            if (k == 0) tables::add_up_to_four_rows<false>(y, rows, count, width);
-            else tables::add_up_to_four_rows<true>(y, rows, count, width);
+        if (K > 0) tables::add_rows_of<false>(Y, table, indices + b * K, K, width);
+        else if (width > 0) std::memset(Y, 0, width * sizeof(T));
+    }
+}
+
+template <typename T>
+static bool gather_maxout(T* best, const T* table, const uint32_t* indices, const T* bias, int64_t B,
+                          int64_t K, int64_t O, int64_t pieces) {
+    using namespace products;
+    const int64_t width = O * pieces;
+    const Scratch scratch(width * sizeof(T) + 1);
+    T* const sums = scratch.template get<T>();
+    if (!sums) return false;
+    for (int64_t b = 0; b < B; ++b, best += O) {
+        tables::prefetch_rows<false>(table, indices, b, B, K, width);
+        std::memcpy(sums, bias, width * sizeof(T));
+        tables::add_rows_of<true>(sums, table, indices + b * K, K, width);
+        for (int64_t j = 0; j < O; j += LANES<T>) {
+            const int lanes = static_cast<int>(smaller(LANES<T>, O - j));
+            V<T> top = load_lanes(sums + j, lanes);
+            for (int64_t p = 1; p < pieces; ++p) {
+                const V<T> next = load_lanes(sums + p * O + j, lanes);
+                top = ~(next <= top) & (top == top) ? next : top;  // larger, or the first NaN
+            }
+            store_lanes(best + j, top, lanes);
         }
     }
+    return true;
 }
 
 template <typename T>
@@ -96,6 +128,7 @@ static void backprop_gather_add(T* table, const T* dY, const uint32_t* indices, 
 template <typename T>
 static void fill_tables(Kernels<T>& kernels) {
     kernels.gather_add = gather_add<T>;
+    kernels.gather_maxout = gather_maxout<T>;
     kernels.backprop_gather_add = backprop_gather_add<T>;
 }
 
