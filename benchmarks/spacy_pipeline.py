@@ -28,11 +28,15 @@ ROWS: List[Tuple[str, str, float]] = [
     ("nlp(text), 5 words", "latency_5", 2.0),
     ("nlp(text), 20 words", "latency_20", 2.0),
     ("nlp(text), 100 words", "latency_100", 2.0),
+    ("frozen: nlp.pipe", "frozen_pipe", 2.0),
+    ("frozen: nlp(text), 5 words", "frozen_latency_5", 2.0),
+    ("frozen: nlp(text), 20 words", "frozen_latency_20", 2.0),
+    ("frozen: nlp(text), 100 words", "frozen_latency_100", 2.0),
 ]
 
 
 def amount(work: str, units: float, seconds: float) -> str:
-    if work.startswith("latency"):
+    if "latency" in work:
         return f"{seconds * 1e3:.2f} ms"
     return f"{units / seconds:,.0f} words/s"
 

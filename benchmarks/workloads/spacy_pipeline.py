@@ -23,11 +23,14 @@ def make_pipeline():
 
 
 @functools.cache
-def trained():
+def trained(frozen=False):
     """Trained enough that it parses as it should: what comes out decides how many
-    transitions a text takes."""
+    transitions a text takes. frozen: where the library knows how."""
     nlp = make_pipeline()
     pipelines.train(nlp, corpus.make_examples(nlp, 300, seed=1), epochs=3)
+    for _, pipe in nlp.pipeline:
+        if frozen and hasattr(pipe.model, "freeze"):
+            pipe.model.freeze()
     return nlp
 
 
@@ -48,8 +51,8 @@ def train():
     return Work(run, units=sum(len(example.reference) for example in examples))
 
 
-def pipe():
-    nlp = trained()
+def pipe(frozen=False):
+    nlp = trained(frozen)
     texts = texts_of(50, count=200)
     words = sum(len(nlp.make_doc(text)) for text in texts)
 
@@ -60,8 +63,8 @@ def pipe():
     return Work(run, units=words)
 
 
-def latency(words):
-    nlp = trained()
+def latency(words, frozen=False):
+    nlp = trained(frozen)
     texts = itertools.cycle(texts_of(words, count=50))
     return Work(lambda: nlp(next(texts)), median_call=True, units=words)
 
@@ -77,4 +80,9 @@ CASES = {
     "train": train,
     "pipe": pipe,
     **{f"latency_{words}": functools.partial(latency, words) for words in (5, 20, 100)},
+    "frozen_pipe": functools.partial(pipe, frozen=True),
+    **{
+        f"frozen_latency_{words}": functools.partial(latency, words, frozen=True)
+        for words in (5, 20, 100)
+    },
 }
