@@ -90,8 +90,9 @@ template <typename T>
 static bool gather_maxout(T* best, const T* table, const uint32_t* indices, const T* bias, int64_t B,
                           int64_t K, int64_t O, int64_t pieces) {
     using namespace products;
+    if (O == 0) return true;
     const int64_t width = O * pieces;
-    const Scratch scratch(width * sizeof(T) + 1);
+    const Scratch scratch(width * sizeof(T));
     T* const sums = scratch.template get<T>();
     if (!sums) return false;
     for (int64_t b = 0; b < B; ++b, best += O) {
