@@ -63,6 +63,23 @@ def test_layer_trains_as_on_the_cpu_without_waiting(name):
         assert STATS.syncs, f"{name} no longer waits: take the reason out of CASES"
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_frozen_layers_predict_as_on_the_cpu_without_waiting(name):
+    case = CASES[name]
+    model, X, on_gpu, X_gpu = twins(case)
+    on_gpu.freeze()
+    with no_waiting() if not case.waits else STATS_only():
+        predicted = on_gpu.predict(X_gpu)
+    assert_alike(predicted, model.freeze().predict(X))
+    before = [twin.get_param(name).get() for twin in on_gpu.walk() for name in twin.param_names]
+    training_step(on_gpu, X_gpu, Adam(0.1))
+    on_gpu.to_cpu()
+    assert all(node.is_frozen for node in on_gpu.walk())
+    after = [twin.get_param(name) for twin in on_gpu.walk() for name in twin.param_names]
+    for a, b in zip(after, before, strict=True):
+        assert_allclose(a, b)
+
+
 def STATS_only():
     from contextlib import nullcontext
 

@@ -40,6 +40,13 @@ def test_layer_trains_as_on_the_cpu_without_waiting(name, device):
             assert_allclose(found, node.get_param(parameter), **LOOSE)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_frozen_layers_predict_as_on_the_cpu(name, device):
+    model, X, on_gpu, X_gpu = twins(CASES[name])
+    on_gpu.freeze()
+    assert_alike(on_gpu.predict(X_gpu), model.freeze().predict(X), TOLERANCE)
+
+
 @pytest.mark.parametrize("width", [1, 31, 32, 33, 96, 300, 1024, 1025, 3000])
 def test_widths_around_those_that_kernels_change_at(width, device):
     from gpu_cases import Case, floats

@@ -51,6 +51,28 @@ def floats(*shape, seed=0, dtype="float32"):
     return numpy.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
+def test_a_frozen_module_keeps_its_weights_and_passes_gradients_on():
+    frozen = PyTorchWrapper(nn.Linear(3, 4)).initialize().freeze()
+    model = chain(frozen, Softmax(2, 4)).initialize()
+    module = frozen.shims[0]._model
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    for _ in range(2):
+        Y, backprop = model.begin_update(floats(5, 3))
+        dX = backprop(Y - numpy.eye(2, dtype="f")[0])
+        assert model.layers[1].grad_names
+        model.finish_update(Adam(0.1))
+    for name, parameter in module.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert not parameter.grad.any()
+    assert dX.shape == (5, 3) and dX.any()
+    assert model.predict(floats(5, 3)).std() > 0
+    frozen.unfreeze()
+    Y, backprop = model.begin_update(floats(5, 3))
+    backprop(Y - numpy.eye(2, dtype="f")[0])
+    model.finish_update(Adam(0.1))
+    assert not torch.equal(module.weight, before["weight"])
+
+
 class Call(nn.Module):
     """A module around a function."""
 
