@@ -6,7 +6,6 @@ from thinc.late_names import late_getattr
 
 from .backends import (
     AppleOps,
-    CupyOps,
     MPSOps,
     NumpyOps,
     Ops,
@@ -160,6 +159,7 @@ from .util import (
 )
 
 if TYPE_CHECKING:
+    from .backends import CupyOps
     from .compat import has_cupy
     from .config import Config, ConfigValidationError, registry
     from .jax_function import as_jax_function, load_jax_params
@@ -368,6 +368,7 @@ __all__ = [
 LATE = {
     "Config": ".config",
     "ConfigValidationError": ".config",
+    "CupyOps": ".backends",
     "JaxShim": ".shims",
     "JaxWrapper": ".layers",
     "MXNetShim": ".shims",

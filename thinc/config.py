@@ -8,7 +8,7 @@ import catalogue
 import confection
 from confection import Config, ConfigValidationError, Promise
 
-from .registration import FRAMEWORK_MODULES, take_over
+from .registration import LATE_MODULES, take_over
 
 __all__ = ["Config", "registry", "ConfigValidationError", "Promise", "VARIABLE_RE"]
 
@@ -110,5 +110,5 @@ def _own_sections(config):
 
 
 take_over(lambda kind, name, func: getattr(registry, kind).register(name, func=func))
-for _module in FRAMEWORK_MODULES:
+for _module in LATE_MODULES:
     import_module(_module)

@@ -11,9 +11,10 @@ from typing import Any, Callable, List, Optional, Tuple, TypeVar
 FunctionT = TypeVar("FunctionT")
 Receiver = Callable[[str, str, Any], None]
 
-# Modules that nothing else imports, because they are for users of other frameworks (which
-# they do not load): their announcements are fetched when the registry is.
-FRAMEWORK_MODULES = (
+# Modules that nothing else imports, because they are for users of GPUs and of other frameworks
+# (which they do not load): their announcements are fetched when the registry is.
+LATE_MODULES = (
+    "thinc.backends.cupy_ops",
     "thinc.layers.jaxwrapper",
     "thinc.layers.mxnetwrapper",
     "thinc.layers.pytorchlstm",

@@ -1,5 +1,8 @@
 """The backends: Ops and its implementations, and the functions that select one."""
 
+from typing import TYPE_CHECKING
+
+from ..late_names import late_getattr
 from .allocators import (
     context_pools,
     set_gpu_allocator,
@@ -7,7 +10,6 @@ from .allocators import (
     use_pytorch_for_gpu_memory,
     use_tensorflow_for_gpu_memory,
 )
-from .cupy_ops import CupyOps
 from .determinism import is_deterministic, set_deterministic
 from .device_facts import set_gpu_checks
 from .mps_ops import MPSOps
@@ -28,6 +30,10 @@ from .selection import (
     set_current_ops,
     use_ops,
 )
+
+if TYPE_CHECKING:
+    from ..compat import has_cupy
+    from .cupy_ops import CupyOps
 
 # Apple's own backend is not built in: on a Mac, the package thinc_apple_ops registers one.
 AppleOps = None
@@ -63,9 +69,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    if name == "has_cupy":
-        from .. import compat
-
-        return compat.has_cupy
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Not loaded before somebody asks: modules that are of no use without a GPU.
+__getattr__ = late_getattr(
+    __name__, __package__, {"CupyOps": ".cupy_ops", "has_cupy": "..compat"}
+)

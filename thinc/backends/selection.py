@@ -58,11 +58,13 @@ def _import_cpu_extensions() -> None:
 
 def get_array_ops(arr: Any) -> Ops:
     """A new CupyOps for a cupy array, otherwise a new NumpyOps."""
-    from .cupy_ops import CupyOps
+    if is_array(arr) and type(arr).__module__.partition(".")[0] == "cupy":
+        from .cupy_ops import CupyOps
+
+        return CupyOps()
     from .numpy_ops import NumpyOps
 
-    on_gpu = is_array(arr) and type(arr).__module__.partition(".")[0] == "cupy"
-    return CupyOps() if on_gpu else NumpyOps()
+    return NumpyOps()
 
 
 def get_current_ops() -> Ops:
