@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from thinc import api
+from thinc import api, freezing
 from thinc.api import Adam, Linear, Maxout, Model, Ops, Relu, Softmax, chain, fix_random_seed
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -280,6 +280,30 @@ def test_a_model_without_parameters_yet_is_not_frozen():
     assert not any(node.is_frozen for node in model.walk())
     model.layers[0].get_param("W")[:] = 1
     model.initialize(X=floats()).freeze()
+
+
+@pytest.mark.parametrize("fails", ["_protect", "_prepare"])
+def test_without_memory_nothing_is_frozen(fails, monkeypatch):
+    model = network()
+    model.layers[1].freeze()
+    before, expected = state(model), model.predict(floats())
+    original = getattr(freezing, fails)
+
+    def failing(node):
+        if node is model.layers[2]:
+            raise MemoryError
+        original(node)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(freezing, fails, failing)
+        with pytest.raises(MemoryError):
+            model.freeze()
+    assert [node.is_frozen for node in model.layers] == [False, True, False]
+    for a, b in zip(state(model), before, strict=True):
+        assert_array_equal(a, b)
+    assert_array_equal(model.predict(floats()), expected)
+    model.layers[2].get_param("W")[0] += 1
+    assert_same(model.freeze().predict(floats()), model.copy().predict(floats()))
 
 
 def test_unfrozen_models_train():

@@ -4,7 +4,7 @@ A layer may say by a decorator of its forward function how it predicts once it i
 with parameters in another layout. All training goes through the forward function as ever.
 """
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Sequence, TypeVar
 
 import numpy
 
@@ -55,8 +55,39 @@ class Watch:
         return state
 
 
-def check_can_freeze(node: "Model") -> None:
-    """Raises ValueError for a node whose parameters are not all there."""
+def freeze(nodes: Iterable["Model"]) -> None:
+    """Freeze the nodes, children before parents, or none of them.
+
+    Raises ValueError for a node whose parameters are not all there.
+    """
+    nodes = list(nodes)
+    new = {node for node in nodes if not node.is_frozen}
+    for node in new:
+        _check_can_freeze(node)
+    try:
+        for node in new:
+            _protect(node)
+        for node in nodes:
+            # What an older one has prepared may have been for layers that have been thawed since.
+            if node in new or node.layers:
+                _prepare(node)
+    except BaseException:  # no memory
+        unfreeze(new)
+        raise
+
+
+def unfreeze(nodes: Iterable["Model"]) -> None:
+    """Parameters become copies that can be written to."""
+    for node in nodes:
+        if node.is_frozen:
+            copies = {name: node.get_param(name).copy() for name in node.param_names}
+            node._frozen = None
+            node._prediction = None
+            for name, value in copies.items():
+                node.set_param(name, value)
+
+
+def _check_can_freeze(node: "Model") -> None:
     unset = [name for name in node.param_names if not node.has_param(name)]
     if unset:
         raise ValueError(
@@ -65,29 +96,20 @@ def check_can_freeze(node: "Model") -> None:
         )
 
 
-def freeze_node(node: "Model") -> None:
-    """Parameters become copies that nobody can write to, gradients are forgotten."""
-    if node._frozen:
-        return
-    for name in node.param_names:
+def _protect(node: "Model") -> None:
+    copies = {name: _read_only_copy(node.get_param(name)) for name in node.param_names}
+    for name, value in copies.items():
+        node.set_param(name, value)
         node.set_grad(name, None)
-        node.set_param(name, _read_only_copy(node.get_param(name)))
     node._frozen = object()
+
+
+def _prepare(node: "Model") -> None:
     make = _MAKERS.get(node._func)
     predict = PREDICTIONS.get(node._func)
     node._prediction = None if make is None else make(node)
     if node._prediction is None and predict is not None:
         node._prediction = partial(predict, node)
-
-
-def unfreeze_node(node: "Model") -> None:
-    """Parameters become copies that can be written to."""
-    if not node._frozen:
-        return
-    node._frozen = None
-    node._prediction = None
-    for name in node.param_names:
-        node.set_param(name, node.get_param(name).copy())
 
 
 def check_not_frozen(node: "Model", what: str) -> None:

@@ -253,17 +253,12 @@ class Model(Generic[InT, OutT]):
         and models of other frameworks cannot be protected: nobody must write to theirs.
         Raises ValueError if a parameter has not been allocated; then nothing is frozen.
         """
-        nodes = list(self.walk(order="dfs_post"))
-        for node in nodes:
-            freezing.check_can_freeze(node)
-        for node in nodes:
-            freezing.freeze_node(node)
+        freezing.freeze(self.walk(order="dfs_post"))
         return self
 
     def unfreeze(self: SelfT) -> SelfT:
         """Undo `freeze`, for the whole tree. Returns the model."""
-        for node in self.walk():
-            freezing.unfreeze_node(node)
+        freezing.unfreeze(self.walk())
         return self
 
     @property
@@ -612,9 +607,9 @@ class Model(Generic[InT, OutT]):
         self._to_ops(NumpyOps())
 
     def _to_ops(self, ops: "Ops") -> None:
+        frozen = [node for node in self.walk(order="dfs_post") if node.is_frozen]
+        freezing.unfreeze(frozen)
         for node in self.walk():
-            was_frozen = node.is_frozen
-            freezing.unfreeze_node(node)
             node.ops = ops
             for name in node.param_names:
                 if node.has_param(name):
@@ -624,8 +619,7 @@ class Model(Generic[InT, OutT]):
                         node.set_grad(name, ops.asarray(grad))
             for shim in node.shims:
                 shim.to_device(ops.device_type, ops.device_id)
-            if was_frozen:
-                freezing.freeze_node(node)
+        freezing.freeze(frozen)
 
     # Saving and loading.
 

@@ -274,6 +274,17 @@ def test_what_changes_is_noticed(change):
     same(after, model.copy().predict(X))
 
 
+@pytest.mark.parametrize("change", [freeze_maxout_anew, lambda model: model.to_cpu()])
+def test_freezing_again_joins_them_again(change, fused):
+    model, X = made("plain")
+    model.freeze()
+    change(model)
+    model.freeze()
+    fused["predictions"] = 0
+    same(model.predict(X), model.copy().predict(X))
+    assert fused["predictions"] == 1
+
+
 @pytest.mark.parametrize(
     "bad", [None, "x", ids()[:, :2], ids()[0], numpy.ones((3, 3), "f"), [[1, 2, 3]]]
 )

@@ -121,7 +121,14 @@ def test_the_result_can_be_written_to():
 
 def test_wrong_input_names_the_layer():
     model = with_array(made(LAYERS["clone"]()), pad=3)
-    for bad in ([floats(5)[:, :4]], [floats(5).astype("int64")], [floats(5)[0]], [None], ["x"]):
+    for bad in (
+        [numpy.array(3.0)],
+        [floats(5)[:, :4]],
+        [floats(5).astype("int64")],
+        [floats(5)[0]],
+        [None],
+        ["x"],
+    ):
         with pytest.raises((ValueError, TypeError)) as alone:
             model.predict(bad)
         with pytest.raises((ValueError, TypeError)) as in_a_batch:

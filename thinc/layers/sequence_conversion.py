@@ -135,7 +135,7 @@ def converted_prediction(choose: ChooseConversion) -> Predict:
             return layer.predict(X)
         if kind is ListAsArray:
             pad = model.attrs["pad"]
-            if pad and len(X) == 1 and type(X[0]) is numpy.ndarray and len(X[0]):
+            if pad and len(X) == 1 and type(X[0]) is numpy.ndarray and X[0].size and X[0].ndim:
                 Y = predict_padded(layer, model.ops.flatten(X, pad=pad), pad)
                 if Y is not None:
                     return [Y]

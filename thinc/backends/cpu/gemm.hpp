@@ -72,7 +72,8 @@ static void affine_maxout(T* best, int32_t* which, const T* X, int64_t ldx, cons
     T* const sums = scratch.template get<T>();
     if (!sums) return maxout_plainly(best, which, X, ldx, W, b, M, O, pieces, K);
     T* const bias = b ? sums + sum_count : nullptr;
-    const bool windows = ldx > 0 && 3 * ldx == K && M >= (prepacked_windows ? SHARING_PREPACKED_ROWS : SHARING_ROWS);
+    const int64_t sharing_rows = prepacked_windows ? SHARING_PREPACKED_ROWS : SHARING_ROWS;
+    const bool windows = ldx > 0 && 3 * ldx == K && M >= sharing_rows;
 
     for (int64_t o = 0; o < O; o += width) {
         const int64_t count = smaller(width, O - o);

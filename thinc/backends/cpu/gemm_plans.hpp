@@ -135,8 +135,8 @@ static void pack_rows(T* packed, const Strip<T>* strips, const Strip<T>* strips_
 
 // Lists the strips of `columns` columns of one group that prepack_strips has packed.
 template <typename T>
-static Strip<T>* prepacked_strips(Strip<T>* strips, const T*& prepacked, int64_t depth, int64_t columns,
-                             int64_t first_column) {
+static Strip<T>* prepacked_strips(Strip<T>* strips, const T*& prepacked, int64_t depth,
+                                  int64_t columns, int64_t first_column) {
     constexpr int L = LANES<T>;
     for (int64_t j = 0; j < columns; strips++) {
         int64_t vectors = MAX_VECTORS;
@@ -191,8 +191,8 @@ static int64_t strips_size(int64_t groups, int64_t N, int64_t K) {
 
 // Packs all of a product's B for good. False if there was no memory.
 template <typename T>
-static bool prepack_strips(T* prepacked, Matrix<T> B, int64_t groups, ptrdiff_t group_stride, int64_t N,
-                        int64_t K) {
+static bool prepack_strips(T* prepacked, Matrix<T> B, int64_t groups, ptrdiff_t group_stride,
+                           int64_t N, int64_t K) {
     const Scratch scratch((ceil_div(N, LANES<T>) + 1) * sizeof(Strip<T>));
     Strip<T>* const strips = scratch.template get<Strip<T>>();
     if (!strips) return false;
@@ -270,7 +270,8 @@ static bool multiply_packed(const Product<T>& p, const Output& out) {
 
     // Blocks of K are equal. What needs a second pass gets all of K at once.
     const int64_t k_block = larger(1, ceil_div(p.K, larger(1, ceil_div(p.K, K_BLOCK))));
-    const int64_t depth = Output::has_second_pass || prepacked ? larger(1, p.K) : smaller(larger(1, p.K), 4 * k_block);
+    const bool all_of_K = Output::has_second_pass || prepacked;
+    const int64_t depth = all_of_K ? larger(1, p.K) : smaller(larger(1, p.K), 4 * k_block);
     int64_t columns = smaller(PANEL_BYTES / SIZE / k_block, PACKED_BYTES / SIZE / depth);
     columns = larger(1, columns / (MAX_VECTORS * L)) * MAX_VECTORS * L;
     if (p.groups > 1 || in_place || prepacked) columns = p.N;
@@ -278,7 +279,8 @@ static bool multiply_packed(const Product<T>& p, const Output& out) {
     const int64_t vectors = ceil_div(columns, L);
 
     const std::size_t packed_bytes =
-        prepacked ? 0 : in_place ? (p.N % L ? p.groups * depth * L * SIZE : 0) : p.groups * vectors * depth * L * SIZE;
+        prepacked ? 0
+        : in_place ? (p.N % L ? p.groups * depth * L * SIZE : 0) : p.groups * vectors * depth * L * SIZE;
     const std::size_t strip_bytes = p.groups * (vectors + 1) * sizeof(Strip<T>);
     alignas(64) unsigned char small[4096];
     const bool fits = packed_bytes + strip_bytes <= sizeof small;
@@ -480,7 +482,8 @@ static void multiply(Product<T> p, const Output& out) {
     constexpr int64_t COPY = 2, COPY_TRANSPOSED = L > 8 ? 6 : 3, COPY_SINGLY = 2 * L;  // of a vector
 
     const bool in_place = p.B.column_stride == 1 && p.M <= IN_PLACE_ROWS;
-    const int64_t copy_b = in_place || p.strips ? 0 : p.B.column_stride == 1 ? COPY : b_dots ? COPY_TRANSPOSED : COPY_SINGLY;
+    const int64_t copy_b = in_place || p.strips ? 0
+        : p.B.column_stride == 1 ? COPY : b_dots ? COPY_TRANSPOSED : COPY_SINGLY;
     const int64_t packed = p.K * b_vectors * (larger(p.M, in_place ? 1 : 3) + copy_b) + 100;
 
     const int64_t copy_a = p.A.row_stride == 1 ? COPY : a_dots ? COPY_TRANSPOSED : COPY_SINGLY;

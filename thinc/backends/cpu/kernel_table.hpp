@@ -112,7 +112,8 @@ struct Kernels {
 
     // ---- tables (tables.hpp): table is (nr_row, width) ---------------------
     // Y[b] = sum_k table[indices[b, k]]; rows of Y are ldy apart
-    void (*gather_add)(T* Y, int64_t ldy, const T* table, const uint32_t* indices, int64_t B, int64_t K, int64_t width);
+    void (*gather_add)(T* Y, int64_t ldy, const T* table, const uint32_t* indices, int64_t B,
+                       int64_t K, int64_t width);
     // best[b] = max_p (bias[p] + sum_k table[indices[b, k], p]). table: (nr_row, pieces, O), bias:
     // (pieces, O), pieces > 0. The first NaN wins. False if there was no memory.
     bool (*gather_maxout)(T* best, const T* table, const uint32_t* indices, const T* bias, int64_t B,
