@@ -284,7 +284,7 @@ case("gemm X W.T 64x288x96, float64", "ulp of the sum of magnitudes",
 
 
 
-def maxout_of_windows(dtype):
+def maxout_of_windows(dtype, frozen=False):
     """500 rows of 96, windows of three, 96 outputs of three pieces: the encoder's layer."""
     from thinc.api import Maxout, chain, expand_window
 
@@ -294,6 +294,8 @@ def maxout_of_windows(dtype):
     model = chain(expand_window(1), Maxout(96, 288, nP=3)).initialize()
     model.layers[1].set_param("W", W)
     model.layers[1].set_param("b", numpy.zeros((96, 3), dtype))
+    if frozen:
+        model.freeze()
     edge = numpy.zeros((1, 96))
     padded = numpy.concatenate([edge, X, edge])
     windows = numpy.concatenate([padded[:-2], padded[1:-1], padded[2:]], axis=1)
@@ -307,6 +309,39 @@ case("Maxout of windows, float32", "ulp of the sum of magnitudes",
      lambda: maxout_of_windows("float32"))
 case("Maxout of windows, float64", "ulp of the sum of magnitudes",
      lambda: maxout_of_windows("float64"))
+case("Maxout of windows, frozen, float32", "ulp of the sum of magnitudes",
+     lambda: maxout_of_windows("float32", frozen=True))
+
+
+def maxout_of_hash_embeddings(frozen):
+    """500 words, four tables of 96 columns, 96 outputs of three pieces: the encoder's first."""
+    from thinc.api import HashEmbed, Maxout, chain, concatenate
+
+    rng = numpy.random.default_rng(0)
+    ids = rng.integers(0, 2**63, (500, 4)).astype("uint64")
+    embed = concatenate(*[HashEmbed(96, 2500, seed=i, column=i) for i in range(4)])
+    model = chain(embed, Maxout(96, 384, nP=3)).initialize(X=ids)
+    W = rng.normal(size=(96, 3, 384)).astype("float32")
+    model.layers[1].set_param("W", W)
+    rows, sizes = [], []
+    for i, layer in enumerate(embed.layers):
+        E = rng.normal(size=(2500, 96)).astype("float32")
+        layer.layers[1].set_param("E", E)
+        chosen = E[model.ops.hash(numpy.ascontiguousarray(ids[:, i]), i) % 2500].astype("float64")
+        rows.append(chosen.sum(axis=1))
+        sizes.append(numpy.abs(chosen).sum(axis=1))
+    if frozen:
+        model.freeze()
+    flat = W.reshape((288, 384)).astype("float64")
+    sums = (numpy.concatenate(rows, axis=1) @ flat.T).reshape((500, 96, 3))
+    magnitudes = (numpy.concatenate(sizes, axis=1) @ numpy.abs(flat.T)).reshape((500, 96, 3))
+    return model.predict(ids), sums.max(axis=2), ulp(magnitudes.max(axis=2), "float32")
+
+
+case("Maxout of hash embeddings, float32", "ulp of the sum of magnitudes",
+     lambda: maxout_of_hash_embeddings(frozen=False))
+case("Maxout of hash embeddings, frozen, float32", "ulp of the sum of magnitudes",
+     lambda: maxout_of_hash_embeddings(frozen=True))
 
 # ---- LSTM and Adam ---------------------------------------------------------------------------
 
