@@ -244,10 +244,10 @@ class Model(Generic[InT, OutT]):
     def freeze(self: SelfT) -> SelfT:
         """Fix the parameters of the whole tree, for faster predictions. Returns the model.
 
-        Parameters become copies that cannot be written to, and layers keep them, besides, in
-        the layout that their kernels read: up to two and a half times the memory. Predictions
-        are those of before, up to rounding. Training goes on around a frozen layer:
-        begin_update passes gradients through it, finish_update leaves it as it is.
+        Parameters become copies that cannot be written to, and dense layers keep theirs once
+        more in the layout that their kernels read, those on windows of three rows about twice
+        more. Predictions are those of before, up to rounding. Training goes on around a frozen
+        layer: begin_update passes gradients through it, finish_update leaves it as it is.
         set_param, from_bytes and whatever else would change parameters raise ValueError, until
         `unfreeze`. A copy of the model, and one that is loaded, is not frozen. Arrays on a GPU
         and models of other frameworks cannot be protected: nobody must write to theirs.
