@@ -61,7 +61,7 @@ def freeze(nodes: Iterable["Model"]) -> None:
     Raises ValueError for a node whose parameters are not all there.
     """
     nodes = list(nodes)
-    new = {node for node in nodes if not node.is_frozen}
+    new = [node for node in nodes if not node.is_frozen]
     for node in new:
         _check_can_freeze(node)
     try:
@@ -69,7 +69,7 @@ def freeze(nodes: Iterable["Model"]) -> None:
             _protect(node)
         for node in nodes:
             # What an older one has prepared may have been for layers that have been thawed since.
-            if node in new or node.layers:
+            if node._prediction is None or node.layers:
                 _prepare(node)
     except BaseException:  # no memory
         unfreeze(new)
