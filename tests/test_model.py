@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from small_models import affine, carrier, identity_forward, pipeline, two_layers
 
+from thinc.api import chain, with_array
 from thinc.backends import get_current_ops
 from thinc.model import (
     Model,
@@ -646,3 +647,25 @@ def test_shim_ids_do_not_collide_with_those_of_models():
     for thread in threads:
         thread.join()
     assert len({x.id for x in models + shims}) == 800
+
+
+class Times:
+    """A forward function that has no hash."""
+
+    __hash__ = None
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, model, X, is_train):
+        return X * self.factor, lambda dY: dY * self.factor
+
+
+@pytest.mark.parametrize("rows", [2, 9000])
+def test_any_callable_is_a_forward_function(rows):
+    model = chain(Model("double", Times(2)), with_array(Model("triple", Times(3)), pad=2))
+    X = numpy.ones((rows, 3), dtype="f")
+    for _ in range(2):
+        assert (model.predict(X) == 6).all()
+        assert (model.layers[1].predict([X])[0] == 3).all()
+        model.freeze()

@@ -4,10 +4,11 @@ A layer may say by a decorator of its forward function how it predicts once it i
 with parameters in another layout. All training goes through the forward function as ever.
 """
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional, Sequence, TypeVar
 
 import numpy
 
+from .function_table import FunctionTable
 from .predictions import PREDICTIONS
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ Prediction = Callable[[Any], Any]
 
 Maker = Callable[["Model"], Optional[Prediction]]
 
-_MAKERS: Dict[Callable, Maker] = {}
+_MAKERS: FunctionTable[Maker] = FunctionTable()
 
 
 def when_frozen(make: Maker) -> Callable[[FuncT], FuncT]:

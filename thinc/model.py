@@ -179,7 +179,7 @@ class Model(Generic[InT, OutT]):
             prediction = self._prediction
             if prediction is not None:
                 return prediction(X)
-            predict = PREDICTIONS.get(self._func)
+            predict = PREDICTIONS.by_id.get(id(self._func))
             if predict is not None:
                 return predict(self, X)
             return self._func(self, X, is_train=False)[0]

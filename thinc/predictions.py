@@ -4,7 +4,9 @@ A forward function prepares its callback even where nobody will ask for it. A la
 by a decorator how it predicts without: `model.predict` then does so, and so do the layers
 below. Most of the time of a small network on a short document is spent between kernels.
 """
-from typing import TYPE_CHECKING, Any, Callable, Dict, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+from .function_table import FunctionTable
 
 if TYPE_CHECKING:
     from .model import Model
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 FuncT = TypeVar("FuncT", bound=Callable)
 Predict = Callable[["Model", Any], Any]
 
-PREDICTIONS: Dict[Callable, Predict] = {}  # by forward function
+PREDICTIONS: FunctionTable[Predict] = FunctionTable()  # of forward functions
 
 
 def predicted_by(predict: Predict) -> Callable[[FuncT], FuncT]:

@@ -5,8 +5,9 @@ all layers together can see. Of what a layer makes of those, the next one needs 
 each side: of three words with four rows on each side, the last layer needs three rows of
 eleven. Layers say by a decorator of their forward function how they make the inner rows only.
 """
-from typing import Any, Callable, Dict, Optional, Sequence, TypeVar
+from typing import Any, Callable, Optional, Sequence, TypeVar
 
+from ..function_table import FunctionTable
 from ..model import Model
 from ..model_errors import LAYER_ERRORS
 from .row_blocks import is_rowwise
@@ -14,7 +15,7 @@ from .row_blocks import is_rowwise
 FuncT = TypeVar("FuncT", bound=Callable)
 InnerRows = Callable[[Model, Any], Any]
 
-_INNER_ROWS: Dict[Callable, InnerRows] = {}
+_INNER_ROWS: FunctionTable[InnerRows] = FunctionTable()
 
 
 class TooFewRows(ValueError):

@@ -6,10 +6,11 @@ the cache when the next one takes it. Layers say by a decorator of their forward
 which rows each row of their output depends on; a network of layers that have said so gives in
 blocks what it gives at once.
 """
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
 import numpy
 
+from ..function_table import FunctionTable
 from ..model import Model
 from ..model_errors import LAYER_ERRORS
 from ..types import Ragged
@@ -20,9 +21,9 @@ Reach = Callable[[Model], Optional[int]]
 BLOCK_ROWS = 2048
 MOST_ROWS = 2 * BLOCK_ROWS  # that are predicted at once
 
-_REACH: Dict[Callable, Reach] = {}
-_ROWWISE: set = set()
-_RAGGED_WRAPPERS: set = set()
+_REACH: FunctionTable[Reach] = FunctionTable()
+_ROWWISE: FunctionTable[bool] = FunctionTable()
+_RAGGED_WRAPPERS: FunctionTable[bool] = FunctionTable()
 
 
 # ---- what layers say of themselves ----------------------------------------------------
@@ -31,7 +32,7 @@ _RAGGED_WRAPPERS: set = set()
 def rowwise(forward: FuncT) -> FuncT:
     """Decorator for a forward function: while predicting, row i of the output (counted on the
     first axis of arrays) depends on row i of the input only."""
-    _ROWWISE.add(forward)
+    _ROWWISE[forward] = True
     return reaches(lambda model: 0)(forward)
 
 
@@ -48,7 +49,7 @@ def reaches(rule: Reach) -> Callable[[FuncT], FuncT]:
 
 def runs_on_rows_of_ragged(forward: FuncT) -> FuncT:
     """Decorator for a forward function: of a Ragged, the only child gets the rows as one array."""
-    _RAGGED_WRAPPERS.add(forward)
+    _RAGGED_WRAPPERS[forward] = True
     return forward
 
 
