@@ -47,10 +47,11 @@ def chain(
 
 
 def _predict(model: Model, X: Any) -> Any:
-    return _predict_with(model.layers, X)
+    return predict_in_turn(model.layers, X)
 
 
-def _predict_with(layers: Sequence[Model], X: Any) -> Any:
+def predict_in_turn(layers: Sequence[Model], X: Any) -> Any:
+    """What the layers give for X, one after the other."""
     if may_have_many_rows(X):
         return predict_layers(layers, X)
     for layer in layers:
@@ -81,8 +82,8 @@ def _fused(model: Model, position: int, pair: Any) -> Prediction:
         try:
             Y = pair.predict(X)
         except LAYER_ERRORS:  # by itself, each layer says that it is the one
-            return _predict_with(before[position:], X)
-        return _predict_with(behind, Y)
+            return predict_in_turn(before[position:], X)
+        return predict_in_turn(behind, Y)
 
     return predict
 

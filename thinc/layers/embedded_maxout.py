@@ -4,15 +4,17 @@ Every embedding is a sum of rows, and a product with a sum is a sum of products:
 changes any more, each row of the tables can meet its part of the weights beforehand. What is
 left to do for a word is to add up rows, a small part of the product's time.
 """
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from functools import partial
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 from ..freezing import Prediction, Watch
 from ..model import Model
-from .chain import FUSIONS
+from .chain import FUSIONS, predict_in_turn
 from .chain import forward as run_chain
 from .concatenate import forward as run_concatenate
 from .hashembed import hash_columns
 from .maxout import forward as run_maxout
+from .sequence_conversion import predict_converted
 from .with_array import choose_conversion
 from .with_array import forward as run_with_array
 
@@ -42,10 +44,12 @@ def fuse(first: Model, second: Model) -> Optional[Pair]:
     compute = maxout.ops.frozen_embedded_maximum(*columns, W, b)
     if compute is None:
         return None
-    predict = _followed_by(rest, compute)
-    if wrapped[0]:
-        predict = _converted(first, predict)
-    return Pair(predict, Watch(watched, ("index", "seed", "pad")))
+
+    def predict(ids: Any) -> Any:
+        return predict_in_turn(rest, compute(ids))
+
+    whole = partial(predict_converted, choose_conversion, first.ops, predict)
+    return Pair(whole if wrapped[0] else predict, Watch(watched, ("index", "seed", "pad")))
 
 
 FUSIONS.append(fuse)
@@ -58,24 +62,3 @@ def _first_maxout(model: Model) -> Tuple[Optional[Model], List[Model]]:
         rest = model.layers[1:] + rest
         model = model.layers[0]
     return (model, rest) if model._func is run_maxout else (None, rest)
-
-
-def _followed_by(rest: List[Model], compute: Callable) -> Prediction:
-    def predict(ids: Any) -> Any:
-        Y = compute(ids)
-        for layer in rest:
-            Y = layer.predict(Y)
-        return Y
-
-    return predict
-
-
-def _converted(wrapper: Model, predict_rows: Prediction) -> Prediction:
-    def predict(X: Any) -> Any:
-        kind = choose_conversion(X)
-        if kind is None:
-            return predict_rows(X)
-        conversion = kind(wrapper.ops, X)
-        return conversion.leave(predict_rows(conversion.enter(X)))
-
-    return predict

@@ -56,11 +56,9 @@ def knows_inner_rows(model: Model) -> bool:
 
 
 def predict_padded(model: Model, padded: Any, pad: int) -> Optional[Any]:
-    """The model's prediction for `padded` (an array) without the first and the last `pad` rows.
-    None if it has to be made otherwise: the layers look further than `pad` rows, have not
-    said how far, or fail, as the error had better be raised where it names its place."""
-    if not knows_inner_rows(model):
-        return None
+    """The model's prediction for `padded` (an array) without the first and the last `pad` rows,
+    if knows_inner_rows(model). None if it has to be made otherwise: the layers look further
+    than `pad` rows, or fail, as the error had better be raised where it names its place."""
     try:
         Y = predict_inner_rows(model, padded)
     except LAYER_ERRORS:

@@ -22,7 +22,6 @@ BLOCK_ROWS = 2048
 MOST_ROWS = 2 * BLOCK_ROWS  # that are predicted at once
 
 _REACH: FunctionTable[Reach] = FunctionTable()
-_ROWWISE: FunctionTable[bool] = FunctionTable()
 _RAGGED_WRAPPERS: FunctionTable[bool] = FunctionTable()
 
 
@@ -32,8 +31,11 @@ _RAGGED_WRAPPERS: FunctionTable[bool] = FunctionTable()
 def rowwise(forward: FuncT) -> FuncT:
     """Decorator for a forward function: while predicting, row i of the output (counted on the
     first axis of arrays) depends on row i of the input only."""
-    _ROWWISE[forward] = True
-    return reaches(lambda model: 0)(forward)
+    return reaches(_row_alone)(forward)
+
+
+def _row_alone(model: Model) -> int:
+    return 0
 
 
 def reaches(rule: Reach) -> Callable[[FuncT], FuncT]:
@@ -54,7 +56,7 @@ def runs_on_rows_of_ragged(forward: FuncT) -> FuncT:
 
 
 def is_rowwise(model: Model) -> bool:
-    return model._func in _ROWWISE
+    return _REACH.get(model._func) is _row_alone
 
 
 def row_reach(model: Model) -> Optional[int]:

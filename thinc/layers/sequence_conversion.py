@@ -15,7 +15,7 @@ from ..predictions import Predict
 from ..types import ArrayXd, Padded, Ragged
 from .child_dims import copy_dims_up
 from .containers import padded_like
-from .inner_rows import predict_padded
+from .inner_rows import knows_inner_rows, predict_padded
 from .input_errors import describe
 
 
@@ -125,26 +125,37 @@ def convert_forward(
     return run_converted(layer, X, is_train, kind(model.ops, X))
 
 
+def predict_converted(
+    choose: ChooseConversion, ops: Ops, predict: Callable[[Any], Any], X: Any
+) -> Any:
+    """predict, which takes what a wrapper's child takes, by way of the conversion for X."""
+    kind = choose(X)
+    if kind is None:
+        return predict(X)
+    conversion = kind(ops, X)
+    return conversion.leave(predict(conversion.enter(X)))
+
+
 def converted_prediction(choose: ChooseConversion) -> Predict:
-    """The prediction of a wrapper: of its child, by way of the conversion for X."""
+    """The prediction of a wrapper: that of its child, by way of the conversion for X."""
 
     def predict(model: Model, X: Any) -> Any:
-        layer = model.layers[0]
-        kind = choose(X)
-        if kind is None:
-            return layer.predict(X)
-        if kind is ListAsArray:
-            pad = model.attrs["pad"]
-            if pad and len(X) == 1 and type(X[0]) is numpy.ndarray and X[0].size and X[0].ndim:
-                Y = predict_padded(layer, model.ops.flatten(X, pad=pad), pad)
-                if Y is not None:
-                    return [Y]
-            conversion: Conversion = ListAsArray(model.ops, X, pad)
-        else:
-            conversion = kind(model.ops, X)
+        layer, ops = model.layers[0], model.ops
+        pad = model.attrs.get("pad")
+        if not pad or choose(X) is not ListAsArray:
+            return predict_converted(choose, ops, layer.predict, X)
+        if len(X) == 1 and _has_rows(X[0]) and knows_inner_rows(layer):
+            Y = predict_padded(layer, ops.flatten(X, pad=pad), pad)
+            if Y is not None:
+                return [Y]
+        conversion = ListAsArray(ops, X, pad)
         return conversion.leave(layer.predict(conversion.enter(X)))
 
     return predict
+
+
+def _has_rows(X: Any) -> bool:
+    return type(X) is numpy.ndarray and X.size > 0 and X.ndim > 0
 
 
 def convert_init(choose: ChooseConversion, model: Model, X: Any, Y: Any) -> None:
